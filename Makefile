@@ -1,0 +1,74 @@
+# Thin names over cargo and npm. `make help` lists them.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+PART := tests/part
+LOG := target/test-log
+
+.PHONY: help run web setup test e2e bench soak part-web part-lint part-build part-test part-doc part-deploy part-e2e
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## run    build and start a whole node on localhost; prints where to open it
+run:
+	@if command -v npm >/dev/null && [ ! -e controlplane/web/dist/index.html ]; then $(MAKE) --no-print-directory web; fi
+	$(CARGO) build --release -p controlplane -p dataplane
+	exec target/release/lectern up --http 127.0.0.1:8080 --open-tokens
+
+## web    build the page that the binary embeds
+web:
+	cd controlplane/web && npm ci --no-audit --no-fund && npm run build
+
+## setup  install what the tests need (Debian packages as root, npm packages)
+setup:
+	@tests/setup
+
+## test   everything CI runs; ends with the counts
+test:
+	@rm -rf $(LOG) && mkdir -p $(LOG)
+	@$(PART) install $(MAKE) --no-print-directory setup
+	@$(PART) web $(MAKE) --no-print-directory part-web
+	@$(PART) lint $(MAKE) --no-print-directory part-lint
+	@$(PART) build $(MAKE) --no-print-directory part-build
+	@$(PART) test $(MAKE) --no-print-directory part-test
+	@$(PART) doc $(MAKE) --no-print-directory part-doc
+	@$(PART) deploy $(MAKE) --no-print-directory part-deploy
+	@$(PART) e2e $(MAKE) --no-print-directory part-e2e
+	@tests/count $(LOG)
+
+part-web:
+	cd controlplane/web && npm run lint && npm test && npm run build
+
+part-lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+part-build:
+	$(CARGO) build --workspace --bins --locked
+
+part-test:
+	$(CARGO) test --workspace --locked
+
+part-doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
+
+part-deploy:
+	ansible/check
+
+part-e2e:
+	cd tests/interop && npm run e2e:ci
+
+## e2e    real Chromium, the long form: every codec, glass to glass, screenshots
+e2e: setup web part-build
+	cd tests/interop && npm run e2e
+
+## bench  floors and forwarding on this machine (minutes; wants a quiet machine)
+bench:
+	$(CARGO) build --release -p perf -p controlplane -p dataplane
+	target/release/lectern-perf floor
+	target/release/lectern-perf forward --viewers 50 --burst 12
+
+## soak   the same tests with larger numbers: random classes for MINUTES=n (default 45)
+soak:
+	SOAK_SECONDS=$$(( $(or $(MINUTES),45) * 60 )) $(CARGO) test --release -p tests --test sim --locked -- --nocapture any_seed

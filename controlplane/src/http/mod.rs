@@ -1,0 +1,18 @@
+//! The HTTP surface: thin handlers that parse, ask, answer.
+
+pub mod debug;
+pub mod health;
+pub mod idle;
+pub mod layers;
+pub mod metrics;
+pub mod page;
+pub mod problem;
+pub mod public_url;
+pub mod server;
+mod session;
+mod signaling;
+pub mod token;
+mod whep;
+mod whip;
+
+pub use signaling::routes;

@@ -1,0 +1,352 @@
+//! What WHIP and WHEP share: addresses, tokens, bodies, and the shape of an answer.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use dataplane_api::Reply;
+use dataplane_api::event::Hello;
+use dataplane_api::ids::SessionId;
+use dataplane_api::reply::{Admitted, Refusal as MediaRefusal};
+
+use super::layers::{BODY_BYTES_MAX, read_body};
+use super::problem::Problem;
+use super::{session, whep, whip};
+use crate::auth::RoomClaims;
+use crate::auth::token::is_room_name;
+use crate::node::LinkError;
+use crate::rooms::{Connection, Kind, MAIN, Refusal, ResourceId, StreamPath, new_etag};
+use crate::sdp::{IceSection, Local, Offer, SDP_BYTES_MAX, SdpError};
+use crate::state::AppState;
+
+pub(super) const SDP: &str = "application/sdp";
+pub(super) const SDP_FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+
+const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+
+/// The WHIP and WHEP endpoints and sessions.
+///
+/// ```text
+/// /whip/{room}[/{name}]          /{room}[/{name}]/whip          publish
+/// /whep/{room}[/{name}]          /{room}[/{name}]/whep          watch
+/// /whip/{room}/{name}/{id}       /whep/{room}/{name}/{id}       one session
+/// ```
+pub fn routes(state: AppState) -> Router {
+    let mut router = Router::new();
+    for pattern in [
+        "/whip/{room}",
+        "/whip/{room}/{name}",
+        "/{room}/whip",
+        "/{room}/{name}/whip",
+    ] {
+        let endpoint = post(whip::post).get(whip::get).options(options_of_endpoint);
+        router = router.route(pattern, endpoint);
+    }
+    for pattern in [
+        "/whep/{room}",
+        "/whep/{room}/{name}",
+        "/{room}/whep",
+        "/{room}/{name}/whep",
+    ] {
+        let endpoint = post(whep::post)
+            .get(whep::get)
+            .head(whep::head)
+            .options(options_of_endpoint);
+        router = router.route(pattern, endpoint);
+    }
+    router
+        .route("/whip/{room}/{name}/{id}", session_routes(Kind::Whip))
+        .route("/whep/{room}/{name}/{id}", session_routes(Kind::Whep))
+        .with_state(state)
+}
+
+fn session_routes(kind: Kind) -> axum::routing::MethodRouter<AppState> {
+    get(move |state, address, headers, uri| session::get(kind, state, address, headers, uri))
+        .patch(move |state, address, headers, uri, body| {
+            session::patch(kind, state, address, headers, uri, body)
+        })
+        .delete(move |state, address, headers, uri| {
+            session::delete(kind, state, address, headers, uri)
+        })
+        .options(options_of_session)
+}
+
+/// RFC 9725 section 4.2: a client learns here what to POST.
+async fn options_of_endpoint(_: EndpointAddress) -> impl IntoResponse {
+    let allow = "OPTIONS, GET, HEAD, POST";
+    (
+        StatusCode::NO_CONTENT,
+        [(header::ALLOW, allow), (ACCEPT_POST, SDP)],
+    )
+}
+
+async fn options_of_session(_: SessionAddress) -> impl IntoResponse {
+    let allow = "OPTIONS, GET, HEAD, PATCH, DELETE";
+    (
+        StatusCode::NO_CONTENT,
+        [(header::ALLOW, allow), (ACCEPT_PATCH, SDP_FRAGMENT)],
+    )
+}
+
+/// The stream an endpoint's URL names; `main` when it names only the room.
+#[derive(Debug)]
+pub(super) struct EndpointAddress(pub(super) StreamPath);
+
+/// The stream and the id of a session's URL.
+#[derive(Debug)]
+pub(super) struct SessionAddress(pub(super) StreamPath, pub(super) ResourceId);
+
+impl<S: Send + Sync> FromRequestParts<S> for EndpointAddress {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<EndpointAddress, Problem> {
+        let (path, _) = address(parts, state).await?;
+        Ok(EndpointAddress(path))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for SessionAddress {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<SessionAddress, Problem> {
+        let (path, id) = address(parts, state).await?;
+        Ok(SessionAddress(path, id.ok_or_else(Problem::no_route)?))
+    }
+}
+
+/// Names are compared as they stand in the path, without decoding: a name has no character that needs it.
+async fn address<S: Send + Sync>(
+    parts: &mut Parts,
+    state: &S,
+) -> Result<(StreamPath, Option<ResourceId>), Problem> {
+    let params = RawPathParams::from_request_parts(parts, state)
+        .await
+        .map_err(|_| Problem::no_route())?;
+    let mut path = StreamPath {
+        room: String::new(),
+        name: MAIN.to_owned(),
+    };
+    let mut id = None;
+    for (key, value) in &params {
+        match key {
+            "room" => path.room = value.to_owned(),
+            "name" => path.name = value.to_owned(),
+            _ => id = Some(ResourceId::presented(value)),
+        }
+    }
+    if !is_room_name(&path.room) || !is_room_name(&path.name) {
+        return Err(Problem::no_route());
+    }
+    Ok((path, id))
+}
+
+/// Who asks for a new session, and that their token opens the room.
+pub(super) fn newcomer(
+    state: &AppState,
+    headers: &HeaderMap,
+    uri: &Uri,
+    path: &StreamPath,
+) -> Result<RoomClaims, Problem> {
+    let token = token(headers, uri).ok_or_else(Problem::unauthenticated)?;
+    let claims = state.keys.verify_room(token)?;
+    if !claims.opens(&path.room) {
+        return Err(Problem::wrong_room(claims.video.room.as_deref()));
+    }
+    if !claims.rights().join {
+        return Err(Problem::not_allowed(
+            "The token's `video.roomJoin` is false.",
+        ));
+    }
+    if state.health.draining() {
+        return Err(Problem::draining());
+    }
+    Ok(claims)
+}
+
+/// The connection that an offer asks for; a viewer's slots are still missing.
+pub(super) fn connection(
+    state: &AppState,
+    kind: Kind,
+    path: &StreamPath,
+    claims: &RoomClaims,
+    offer: &Offer,
+    ice: IceSection,
+) -> Connection {
+    let rights = claims.rights();
+    Connection {
+        session: SessionId(state.registry.next_id()),
+        resource: ResourceId::random(),
+        kind,
+        stream: path.name.clone(),
+        sub: claims.sub.clone(),
+        role: claims.role,
+        counted: !rights.hidden && !rights.recorder,
+        etag: new_etag(),
+        remote_ufrag: offer.transport.ufrag.clone(),
+        ice,
+        slots: Vec::new(),
+        admitted: false,
+        connected: false,
+    }
+}
+
+/// The token: a Bearer header, else `?jwt=` or `?token=` for players that cannot set headers. A JWT has
+/// no character that a query would encode.
+pub(super) fn token<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        return scheme.eq_ignore_ascii_case("bearer").then(|| token.trim());
+    }
+    let mut pairs = uri
+        .query()?
+        .split('&')
+        .filter_map(|pair| pair.split_once('='));
+    pairs
+        .find(|(name, _)| matches!(*name, "jwt" | "token"))
+        .map(|(_, token)| token)
+}
+
+/// The offer in a body.
+pub(super) async fn offer(headers: &HeaderMap, body: Body) -> Result<Offer, Problem> {
+    require_type(headers, SDP)?;
+    Ok(Offer::parse(&read_body(body, BODY_BYTES_MAX).await?)?)
+}
+
+/// The media type, without its parameters.
+pub(super) fn require_type(headers: &HeaderMap, expected: &str) -> Result<(), Problem> {
+    let given = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let essence = given
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim();
+    if essence.eq_ignore_ascii_case(expected) {
+        Ok(())
+    } else {
+        Err(Problem::wrong_type(expected))
+    }
+}
+
+/// The answer to an admission order.
+pub(super) fn admitted(reply: Result<Reply, LinkError>) -> Result<Admitted, Problem> {
+    match reply {
+        Ok(Reply::Admitted(admitted)) => Ok(admitted),
+        other => Err(refused(other)),
+    }
+}
+
+/// The answer to an order that is simply to be done.
+pub(super) fn done(reply: Result<Reply, LinkError>) -> Result<(), Problem> {
+    match reply {
+        Ok(Reply::Done(_)) => Ok(()),
+        other => Err(refused(other)),
+    }
+}
+
+/// What a client is told when the data plane did not do what was asked.
+fn refused(reply: Result<Reply, LinkError>) -> Problem {
+    match reply {
+        Ok(Reply::Refused(refused)) => match refused.reason {
+            MediaRefusal::Overloaded => Problem::overloaded(refused.detail),
+            MediaRefusal::Draining => Problem::draining(),
+            MediaRefusal::Invalid => Problem::unsupported_offer(refused.detail),
+            // Closed or restarted since it was admitted: the client's next try finds the new state.
+            MediaRefusal::Unknown => Problem::media_down(),
+        },
+        Ok(other) => {
+            tracing::error!(reply = ?other, "the data plane answered another question");
+            Problem::internal()
+        }
+        Err(LinkError::Down | LinkError::Timeout) => Problem::media_down(),
+        Err(LinkError::TooLarge) => Problem::too_large(SDP_BYTES_MAX),
+    }
+}
+
+/// What the answer's transport needs. `before` is the data plane as it was when the orders began: another
+/// boot has another certificate, and does not know the session.
+pub(super) fn local<'a>(
+    state: &AppState,
+    before: &'a Hello,
+    admitted: &'a Admitted,
+) -> Result<Local<'a>, Problem> {
+    match state.node.hello() {
+        Some(now) if now.boot_id == before.boot_id => Ok(Local {
+            session: admitted.session,
+            fingerprint: &before.fingerprint,
+            ufrag: &admitted.ufrag,
+            pwd: &admitted.pwd,
+            candidates: &admitted.candidates,
+        }),
+        _ => Err(Problem::media_down()),
+    }
+}
+
+/// 201 with the answer (RFC 9725 section 4.2).
+pub(super) fn created(
+    state: &AppState,
+    kind: Kind,
+    path: &StreamPath,
+    resource: &ResourceId,
+    etag: &str,
+    answer: String,
+) -> Response {
+    let location = format!("/{}/{path}/{}", kind.as_str(), resource.as_str());
+    let mut response = (StatusCode::CREATED, answer).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(ACCEPT_PATCH, HeaderValue::from_static(SDP_FRAGMENT));
+    let text = |value: &str| HeaderValue::from_str(value).ok();
+    headers.extend(text(&location).map(|value| (header::LOCATION, value)));
+    headers.extend(text(&format!("\"{etag}\"")).map(|value| (header::ETAG, value)));
+    for link in state.ice_servers.iter().flat_map(|server| server.links()) {
+        if let Some(value) = text(&link) {
+            headers.append(header::LINK, value);
+        }
+    }
+    response
+}
+
+impl From<SdpError> for Problem {
+    fn from(error: SdpError) -> Problem {
+        match error {
+            SdpError::TooLarge { what, limit } => Problem::too_many(limit, what),
+            SdpError::Bad { line, what } => Problem::bad_sdp(line, what),
+            SdpError::Unsupported { section, what } => {
+                Problem::unsupported_offer(format!("In {section}: {what}."))
+            }
+            SdpError::NoCommonCodec { section, what } => {
+                Problem::no_common_codec(format!("In {section}: {what}."))
+            }
+        }
+    }
+}
+
+/// What a client is told when its room refuses it.
+pub(super) fn refusal(refusal: &Refusal, path: &StreamPath) -> Problem {
+    match refusal {
+        Refusal::OtherPublisher => Problem::already_publishing(format!(
+            "Somebody else publishes `{path}`. Publish under another name: /whip/{}/NAME.",
+            path.room
+        )),
+        Refusal::StillPublishing => Problem::already_publishing(format!(
+            "You publish `{path}` already. End that session, or wait until it has been silent for 2 s."
+        )),
+        Refusal::NotLive => not_live(path),
+        Refusal::Full(limit) => Problem::room_full(*limit),
+        Refusal::Gone => Problem::media_down(),
+    }
+}
+
+pub(super) fn not_live(path: &StreamPath) -> Problem {
+    Problem::not_live(format!(
+        "Nobody publishes `{path}` now. A token with `video.canPublish` publishes it at /whip/{path}."
+    ))
+}

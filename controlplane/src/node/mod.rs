@@ -1,0 +1,6 @@
+//! The data plane as the control plane sees it: one link, orders down, events up.
+
+pub mod client;
+mod link;
+
+pub use client::{LinkError, LinkEvent, NodeClient, Pending};

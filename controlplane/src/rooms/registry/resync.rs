@@ -1,0 +1,122 @@
+//! What becomes of events that were lost: the rooms are compared with a snapshot of the data plane.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use dataplane_api::Command;
+use dataplane_api::command::Close;
+use dataplane_api::ids::{SessionId, TrackId};
+use dataplane_api::snapshot::Part;
+use tokio::time::sleep;
+
+use super::{Registry, Rooms};
+use crate::rooms::room::{Input, Resync, Room};
+
+/// How soon a snapshot that was refused or not answered is asked for again.
+const SNAPSHOT_PAUSE: Duration = Duration::from_millis(200);
+
+/// A snapshot is on its way: what it can speak of.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// The sessions that the data plane had admitted when it was asked.
+    admitted: HashSet<SessionId>,
+    /// Tracks of which newer news came meanwhile.
+    pub(super) touched: HashSet<TrackId>,
+    /// Something was lost meanwhile.
+    again: bool,
+}
+
+impl Registry {
+    /// Compares with what the data plane holds, in the background: events go on meanwhile. One question
+    /// at a time, because an answer is compared with what was known when *it* was asked for; whatever is
+    /// lost before the answer is made up for by another question.
+    pub(super) fn resync(&self) {
+        let mut rooms = self.rooms();
+        if let Some(asked) = &mut rooms.asked {
+            asked.again = true;
+            return;
+        }
+        rooms.asked = Some(rooms.question());
+        drop(rooms);
+        tokio::spawn(self.clone().compare());
+    }
+
+    async fn compare(self) {
+        loop {
+            self.0.metrics.resynced();
+            let again = match self.0.node.snapshot().await {
+                Ok(parts) => self.reconcile(parts),
+                Err(error) => {
+                    tracing::warn!(%error, "no snapshot of the data plane");
+                    if self.0.node.is_up() {
+                        sleep(SNAPSHOT_PAUSE).await;
+                        true
+                    } else {
+                        false
+                    }
+                }
+            };
+            let mut rooms = self.rooms();
+            // While the link is down nothing can be asked: its return asks again, or has done so.
+            let again = again || rooms.asked.as_ref().is_some_and(|asked| asked.again);
+            rooms.asked = again.then(|| rooms.question());
+            if !again {
+                return;
+            }
+        }
+    }
+
+    /// Returns whether something was lost since the snapshot was asked for.
+    fn reconcile(&self, parts: Vec<Part>) -> bool {
+        let mut rooms = self.rooms();
+        let Some(asked) = rooms.asked.take() else {
+            return false;
+        };
+        let mut held = Resync {
+            sessions: HashMap::new(),
+            tracks: HashMap::new(),
+            admitted: asked.admitted,
+        };
+        for part in parts {
+            match part {
+                Part::Session(session) => {
+                    held.sessions
+                        .insert(session.session, (session.connected, session.subscriptions));
+                }
+                Part::Track(track) => {
+                    if !asked.touched.contains(&track.track) {
+                        held.tracks.insert(track.track, track.live);
+                    }
+                }
+                Part::ShardEnd(_) | Part::End(_) => {}
+            }
+        }
+        for &session in held.sessions.keys() {
+            // One of ours that no room knows: its `Close` was lost with the link. Those of an earlier
+            // control plane are not ours to close.
+            if session.0 >= self.0.first_id && !rooms.of_session.contains_key(&session) {
+                self.0.node.tell(Command::Close(Close { session }));
+            }
+        }
+        let names: Vec<String> = rooms.by_name.keys().cloned().collect();
+        for name in names {
+            self.apply(&mut rooms, &name, Input::Resync(held.clone()));
+        }
+        asked.again
+    }
+}
+
+impl Rooms {
+    /// What a snapshot that is asked for now can speak of.
+    fn question(&self) -> Asked {
+        let connections = self.by_name.values().flat_map(Room::connections);
+        Asked {
+            admitted: connections
+                .filter(|connection| connection.admitted)
+                .map(|connection| connection.session)
+                .collect(),
+            touched: HashSet::new(),
+            again: false,
+        }
+    }
+}

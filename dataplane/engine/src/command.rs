@@ -1,0 +1,369 @@
+//! Orders of the control plane. Each is idempotent: what already is so is answered as the first time.
+
+use dataplane_api::Command;
+use dataplane_api::Reply;
+use dataplane_api::command::{
+    Admit, Publish, RestartIce, SetPolicy, Setup, Slot as SlotSpec, Source, Subscribe,
+    TAG_BYTES_MAX, Unsubscribe,
+};
+use dataplane_api::event::CloseReason;
+use dataplane_api::ids::SessionId;
+use dataplane_api::media::Extensions;
+use dataplane_api::reply::{Admitted, Done, Inspected, Pong, Refusal, Refused};
+use rand::RngExt;
+
+use crate::forward::Slot;
+use crate::limits::{
+    ENCODINGS_PER_TRACK_MAX, MID_BYTES_MAX, SLOTS_PER_SESSION_MAX, TRACKS_PER_SESSION_MAX,
+};
+use crate::publish::{Subscriber, Track};
+use crate::session::Session;
+use crate::shard::Shard;
+use crate::table::Key;
+use crate::time::Micros;
+use crate::transport::ice::IceAgent;
+use crate::transport::keys::Role;
+use crate::transport::ufrag::{make_password, make_ufrag};
+
+type Answer = Result<Reply, Refused>;
+
+impl Shard {
+    /// Carries out one order. `Snapshot` and `Drain` concern the whole node and are answered by the link.
+    pub fn on_command(&mut self, now: Micros, command: Command) -> Reply {
+        let answer = match command {
+            Command::Admit(admit) => self.admit(now, admit),
+            Command::Close(close) => {
+                self.close_session(close.session, CloseReason::Ordered);
+                Ok(done())
+            }
+            Command::Publish(publish) => self.publish(publish),
+            Command::Unpublish(unpublish) => {
+                if let Some(&key) = self.track_keys.get(&unpublish.track) {
+                    self.end_track(key);
+                }
+                Ok(done())
+            }
+            Command::Subscribe(subscribe) => self.subscribe(now, &subscribe),
+            Command::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe),
+            Command::SetPolicy(order) => self.set_policy(order),
+            Command::RestartIce(order) => self.restart_ice(now, order),
+            Command::Inspect(what) => match self.inspect(what) {
+                Some(json) => Ok(Reply::Inspected(Inspected { json })),
+                None => Err(unknown("nothing of that name on this shard")),
+            },
+            Command::Ping(_) => Ok(Reply::Pong(Pong {})),
+            Command::Snapshot(_) | Command::Drain(_) => {
+                Err(invalid("this order is for the node, not for a shard"))
+            }
+        };
+        answer.unwrap_or_else(Reply::Refused)
+    }
+
+    fn admit(&mut self, now: Micros, admit: Admit) -> Answer {
+        if let Some(&key) = self.session_keys.get(&admit.session) {
+            return self.admitted(key);
+        }
+        if self.sessions.len() >= self.config.limits.sessions_max {
+            return Err(Refused {
+                reason: Refusal::Overloaded,
+                detail: format!(
+                    "shard {} has its {} sessions",
+                    self.config.index,
+                    self.sessions.len()
+                ),
+            });
+        }
+        check_admit(&admit)?;
+        let role = match admit.remote.setup {
+            Setup::Active | Setup::ActPass => Role::Server,
+            Setup::Passive => Role::Client,
+        };
+        let ice = IceAgent::new(
+            now,
+            make_ufrag(self.config.index, admit.session, &mut self.rng),
+            make_password(&mut self.rng),
+            admit.remote.ufrag.clone(),
+            admit.remote.pwd.clone(),
+        );
+        let slots = admit
+            .slots
+            .iter()
+            .map(|spec| self.make_slot(spec.clone()))
+            .collect();
+        let id = admit.session;
+        let rtcp_ssrc = self.rng.random_range(1..=u32::MAX);
+        let session = Session::new(now, admit, role, ice, slots, rtcp_ssrc);
+        let key = self.sessions.insert(session);
+        self.session_keys.insert(id, key);
+        self.reschedule(now, key);
+        self.admitted(key)
+    }
+
+    fn make_slot(&mut self, spec: SlotSpec) -> Slot {
+        let first_index = self.rng.random_range(1..0x8000);
+        let first_timestamp = self.rng.random();
+        Slot::new(spec, first_index, first_timestamp)
+    }
+
+    fn admitted(&self, key: Key) -> Answer {
+        let session = self
+            .sessions
+            .get(key)
+            .ok_or_else(|| unknown("the session is gone"))?;
+        Ok(Reply::Admitted(Admitted {
+            session: session.id,
+            shard: self.config.index,
+            ufrag: session.ice.local_ufrag().to_owned(),
+            pwd: session.ice.local_pwd().to_owned(),
+            candidates: self.config.candidates.clone(),
+        }))
+    }
+
+    fn publish(&mut self, publish: Publish) -> Answer {
+        if self.track_keys.contains_key(&publish.track) {
+            return Ok(done());
+        }
+        let key = self.session_key(publish.session)?;
+        let session = self
+            .sessions
+            .get_mut(key)
+            .ok_or_else(|| unknown("the session is gone"))?;
+        if session.tracks.len() >= TRACKS_PER_SESSION_MAX {
+            return Err(invalid(format!(
+                "a session publishes at most {TRACKS_PER_SESSION_MAX} tracks"
+            )));
+        }
+        check_publish(&publish)?;
+        let id = publish.track;
+        let track = self.tracks.insert(Track::new(publish, key));
+        session.tracks.push(track);
+        self.track_keys.insert(id, track);
+        Ok(done())
+    }
+
+    fn subscribe(&mut self, now: Micros, order: &Subscribe) -> Answer {
+        let Source::Track(track_id) = order.source;
+        let key = self.session_key(order.session)?;
+        let track_key = *self
+            .track_keys
+            .get(&track_id)
+            .ok_or_else(|| unknown(format!("no track {track_id} on this shard")))?;
+        let session = self
+            .sessions
+            .get_mut(key)
+            .ok_or_else(|| unknown("the session is gone"))?;
+        let position = session
+            .slots
+            .iter()
+            .position(|slot| slot.spec.slot == order.slot)
+            .ok_or_else(|| {
+                unknown(format!(
+                    "no slot {} in session {}",
+                    order.slot, order.session
+                ))
+            })?;
+        let slot = session
+            .slots
+            .get_mut(position)
+            .ok_or_else(|| unknown("no such slot"))?;
+        let previous = slot.source();
+        if previous == Some(track_key) {
+            return Ok(done());
+        }
+        let track = self
+            .tracks
+            .get_mut(track_key)
+            .ok_or_else(|| unknown("the track is gone"))?;
+        if track.spec.kind != slot.spec.kind {
+            return Err(invalid("a slot takes sources of its own kind"));
+        }
+        let subscriber = Subscriber {
+            session: key,
+            slot: u16::try_from(position).map_err(|_| invalid("slot position"))?,
+        };
+        slot.fill(track_key);
+        track.subscribers.push(subscriber);
+        let connected = session.is_connected();
+        if connected {
+            let layer = track.best_layer(now);
+            track.want_keyframe(layer);
+        }
+        if let Some(previous) = previous.and_then(|previous| self.tracks.get_mut(previous)) {
+            previous.subscribers.retain(|other| *other != subscriber);
+        }
+        if connected {
+            self.request_keyframes(now, track_key);
+        }
+        Ok(done())
+    }
+
+    fn unsubscribe(&mut self, order: &Unsubscribe) -> Answer {
+        let key = self.session_key(order.session)?;
+        let session = self
+            .sessions
+            .get_mut(key)
+            .ok_or_else(|| unknown("the session is gone"))?;
+        let Some(slot) = session
+            .slots
+            .iter_mut()
+            .find(|slot| slot.spec.slot == order.slot)
+        else {
+            return Err(unknown(format!(
+                "no slot {} in session {}",
+                order.slot, order.session
+            )));
+        };
+        let source = slot.source();
+        slot.empty();
+        if let Some(track) = source.and_then(|track| self.tracks.get_mut(track)) {
+            let position = session
+                .slots
+                .iter()
+                .position(|slot| slot.spec.slot == order.slot);
+            track.subscribers.retain(|subscriber| {
+                subscriber.session != key || Some(usize::from(subscriber.slot)) != position
+            });
+        }
+        Ok(done())
+    }
+
+    fn set_policy(&mut self, order: SetPolicy) -> Answer {
+        let key = self.session_key(order.session)?;
+        let session = self
+            .sessions
+            .get_mut(key)
+            .ok_or_else(|| unknown("the session is gone"))?;
+        session.pacer.set_ceiling(order.policy.egress_bps_max);
+        session.policy = order.policy;
+        Ok(done())
+    }
+
+    fn restart_ice(&mut self, now: Micros, order: RestartIce) -> Answer {
+        let key = self.session_key(order.session)?;
+        check_credentials(&order.ufrag, &order.pwd)?;
+        let session = self
+            .sessions
+            .get_mut(key)
+            .ok_or_else(|| unknown("the session is gone"))?;
+        if !session.ice.remote_is(&order.ufrag, &order.pwd) {
+            let ufrag = make_ufrag(self.config.index, order.session, &mut self.rng);
+            let pwd = make_password(&mut self.rng);
+            session.ice.restart(now, ufrag, pwd, order.ufrag, order.pwd);
+        }
+        self.admitted(key)
+    }
+
+    fn session_key(&self, id: SessionId) -> Result<Key, Refused> {
+        self.session_keys
+            .get(&id)
+            .copied()
+            .ok_or_else(|| unknown(format!("no session {id} on this shard")))
+    }
+}
+
+fn check_admit(admit: &Admit) -> Result<(), Refused> {
+    check_credentials(&admit.remote.ufrag, &admit.remote.pwd)?;
+    if admit.tag.len() > TAG_BYTES_MAX {
+        return Err(invalid(format!(
+            "the tag has {} bytes, at most {TAG_BYTES_MAX}",
+            admit.tag.len()
+        )));
+    }
+    if admit.slots.len() > SLOTS_PER_SESSION_MAX {
+        return Err(invalid(format!(
+            "{} slots, at most {SLOTS_PER_SESSION_MAX}",
+            admit.slots.len()
+        )));
+    }
+    if extension_ids(&admit.extensions).contains(&Some(0)) {
+        return Err(invalid("extension id 0 is padding (RFC 8285 section 4.2)"));
+    }
+    for (n, slot) in admit.slots.iter().enumerate() {
+        check_mid(&slot.mid)?;
+        if slot.rtx_ssrc == Some(slot.ssrc) {
+            return Err(invalid(format!("slot {} repeats its SSRC", slot.slot)));
+        }
+        let has = |ssrc| [Some(slot.ssrc), slot.rtx_ssrc].contains(&Some(ssrc));
+        let twice = |other: &SlotSpec| {
+            other.slot == slot.slot || has(other.ssrc) || other.rtx_ssrc.is_some_and(has)
+        };
+        if admit.slots.iter().skip(n + 1).any(twice) {
+            return Err(invalid(format!(
+                "slot {} or its SSRC stands twice",
+                slot.slot
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Those that are written into packets.
+fn extension_ids(extensions: &Extensions) -> [Option<u8>; 7] {
+    [
+        extensions.mid,
+        extensions.transport_cc,
+        extensions.audio_level,
+        extensions.video_orientation,
+        extensions.dependency_descriptor,
+        extensions.abs_capture_time,
+        extensions.playout_delay,
+    ]
+}
+
+fn check_publish(publish: &Publish) -> Result<(), Refused> {
+    check_mid(&publish.mid)?;
+    if publish.tag.len() > TAG_BYTES_MAX {
+        return Err(invalid(format!(
+            "the tag has {} bytes, at most {TAG_BYTES_MAX}",
+            publish.tag.len()
+        )));
+    }
+    if publish.codecs.is_empty() {
+        return Err(invalid("a track without a codec"));
+    }
+    if !(1..=ENCODINGS_PER_TRACK_MAX).contains(&publish.encodings.len()) {
+        return Err(invalid(format!(
+            "{} encodings, a track has 1 to {ENCODINGS_PER_TRACK_MAX}",
+            publish.encodings.len()
+        )));
+    }
+    Ok(())
+}
+
+/// RFC 8445 section 5.3: a ufrag has 4 to 256 characters, a password 22 to 256.
+fn check_credentials(ufrag: &str, pwd: &str) -> Result<(), Refused> {
+    if (4..=256).contains(&ufrag.len()) && (22..=256).contains(&pwd.len()) {
+        return Ok(());
+    }
+    Err(invalid(
+        "ICE credentials: a ufrag has 4 to 256 characters, a password 22 to 256",
+    ))
+}
+
+fn check_mid(mid: &str) -> Result<(), Refused> {
+    if (1..=MID_BYTES_MAX).contains(&mid.len()) {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "a mid has 1 to {MID_BYTES_MAX} bytes, this one {}",
+        mid.len()
+    )))
+}
+
+fn done() -> Reply {
+    Reply::Done(Done {})
+}
+
+fn unknown(detail: impl Into<String>) -> Refused {
+    Refused {
+        reason: Refusal::Unknown,
+        detail: detail.into(),
+    }
+}
+
+fn invalid(detail: impl Into<String>) -> Refused {
+    Refused {
+        reason: Refusal::Invalid,
+        detail: detail.into(),
+    }
+}

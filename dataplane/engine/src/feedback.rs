@@ -1,0 +1,353 @@
+//! RTCP in and out: reports, transport-wide feedback, keyframe requests, requests to send again.
+
+use codecs::rtcp::nack::Nack;
+use codecs::rtcp::pli_fir::write_pli;
+use codecs::rtcp::sdes_bye::write_sdes_cname;
+use codecs::rtcp::sr_rr::{write_rr, write_sr};
+use codecs::rtcp::twcc;
+use codecs::rtcp::{Compound, Packet, ReportBlock, SenderInfo};
+use codecs::rtp::{RtpView, Seq};
+
+use crate::control::ControlQueue;
+use crate::flush::{RESENDS_MAX, Resend};
+use crate::forward::Sealed;
+use crate::limits::REPORT_INTERVAL_US;
+use crate::packet::{Datagram, Path};
+use crate::publish::SenderClock;
+use crate::reason::DropReason;
+use crate::session::{Session, Srtp};
+use crate::shard::Shard;
+use crate::table::Key;
+use crate::time::Micros;
+
+/// Room for one compound of ours: below every path's MTU.
+const COMPOUND_BYTES_MAX: usize = 1_200;
+/// Report blocks of one compound: 31 fit the count, 24 bytes each (RFC 3550 section 6.4.2).
+const REPORT_BLOCKS_MAX: usize = 31;
+/// Slots reported on in one compound: 28 bytes of report and at most 32 of CNAME each.
+const SENDER_REPORTS_MAX: usize = 16;
+
+impl Shard {
+    /// One SRTCP datagram of a validated path.
+    pub(crate) fn on_rtcp(
+        &mut self,
+        now: Micros,
+        key: Key,
+        datagram: Datagram<'_>,
+    ) -> Result<(), DropReason> {
+        let Datagram {
+            path,
+            bytes,
+            arrival,
+        } = datagram;
+        let session = self.sessions.get_mut(key).ok_or(DropReason::UnknownPath)?;
+        let srtp = session.srtp.as_mut().ok_or(DropReason::NoKeys)?;
+        let len = srtp.opener.open_rtcp(bytes)?;
+        session.gate.on_authenticated();
+        session.ice.on_authenticated(now, path);
+        if !session.take_rtcp_budget(now) {
+            return Err(DropReason::RtcpBudget);
+        }
+        let compound = bytes.get(..len).ok_or(DropReason::RtcpMalformed)?;
+        for packet in Compound::parse(compound) {
+            let packet = packet.map_err(|_| DropReason::RtcpMalformed)?;
+            self.on_rtcp_packet(now, key, arrival, &packet);
+        }
+        Ok(())
+    }
+
+    /// Acts only on the sender's own: its streams, its slots (security.md R5).
+    fn on_rtcp_packet(&mut self, now: Micros, key: Key, arrival: Micros, packet: &Packet<'_>) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        match packet {
+            Packet::SenderReport(report) => {
+                if let Some((_, stream)) = session.receiver.get_mut(report.info.ssrc) {
+                    stream.on_sender_report(SenderClock {
+                        ntp: report.info.ntp,
+                        timestamp: report.info.rtp_timestamp,
+                        arrival,
+                    });
+                }
+            }
+            Packet::Nack(nack) => self.on_nack(now, key, nack),
+            Packet::Pli(pli) => self.on_keyframe_wish(now, key, pli.media_ssrc),
+            Packet::Fir(fir) => {
+                for entry in fir.entries() {
+                    self.on_keyframe_wish(now, key, entry.ssrc);
+                }
+            }
+            Packet::ReceiverReport(_)
+            | Packet::Sdes(_)
+            | Packet::Bye(_)
+            | Packet::TransportCc(_)
+            | Packet::Remb(_)
+            | Packet::Unknown(_) => {}
+        }
+    }
+
+    /// A viewer lost packets of one of its slots.
+    fn on_nack(&mut self, now: Micros, key: Key, nack: &Nack<'_>) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let Some(position) = session.slot_by_ssrc(nack.media_ssrc) else {
+            return;
+        };
+        let (Ok(slot), Some(entry)) = (u16::try_from(position), session.slots.get_mut(position))
+        else {
+            return;
+        };
+        for Seq(seq) in nack.seqs() {
+            if self.resends.len() >= RESENDS_MAX {
+                return;
+            }
+            let affordable = |sealed: &Sealed| {
+                self.pool
+                    .get(sealed.packet)
+                    .is_some_and(|packet| session.resends.spend(packet.payload.len() as u64))
+            };
+            match entry.history.take_resend(now, seq).filter(affordable) {
+                Some(sealed) => self.resends.push_back(Resend {
+                    session: key,
+                    slot,
+                    sealed,
+                }),
+                None => self.counters.resends_missed += 1,
+            }
+        }
+    }
+
+    /// A viewer needs a keyframe on one of its slots.
+    fn on_keyframe_wish(&mut self, now: Micros, key: Key, ssrc: u32) {
+        let Some(session) = self.sessions.get(key) else {
+            return;
+        };
+        let Some(slot) = session
+            .slot_by_ssrc(ssrc)
+            .and_then(|slot| session.slots.get(slot))
+        else {
+            return;
+        };
+        let (Some(track_key), layer) = (slot.source(), slot.layer()) else {
+            return;
+        };
+        if let Some(track) = self.tracks.get_mut(track_key) {
+            let layer = layer.unwrap_or_else(|| track.best_layer(now));
+            track.want_keyframe(layer);
+            self.request_keyframes(now, track_key);
+        }
+    }
+
+    /// A viewer just connected: every video track it watches is to send a keyframe.
+    pub(crate) fn want_keyframes_of(&mut self, now: Micros, key: Key) {
+        let Some(session) = self.sessions.get(key) else {
+            return;
+        };
+        let sources: Vec<Key> = session
+            .slots
+            .iter()
+            .filter_map(crate::forward::Slot::source)
+            .collect();
+        for track_key in sources {
+            if let Some(track) = self.tracks.get_mut(track_key) {
+                let layer = track.best_layer(now);
+                track.want_keyframe(layer);
+                self.request_keyframes(now, track_key);
+            }
+        }
+    }
+
+    /// Asks the publisher for the keyframes that are wished and within the budget.
+    pub(crate) fn request_keyframes(&mut self, now: Micros, track_key: Key) {
+        let Some(track) = self.tracks.get_mut(track_key) else {
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(track.session) else {
+            return;
+        };
+        let Some(path) = session.ice.selected() else {
+            return;
+        };
+        let sender_ssrc = session.rtcp_ssrc;
+        let session_key = track.session;
+        for (n, layer) in (0u8..).zip(&mut track.layers) {
+            let Some(stream) = session.receiver.layer(track_key, n) else {
+                continue;
+            };
+            let Some(srtp) = session.srtp.as_mut() else {
+                return;
+            };
+            if !layer.keyframes.take(now, n) {
+                continue;
+            }
+            self.counters.keyframe_requests += 1;
+            let media_ssrc = stream.ssrc;
+            seal_compound(&mut self.control, path, srtp, |out| {
+                let mut at = write_rr(out, sender_ssrc, &[]).ok()?;
+                at += write_pli(out.get_mut(at..)?, sender_ssrc, media_ssrc).ok()?;
+                Some(at)
+            });
+        }
+        self.reschedule(now, session_key);
+    }
+
+    /// Sends the feedback and reports of one session that are due.
+    pub(crate) fn send_feedback(&mut self, now: Micros, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let (Some(path), true) = (session.ice.selected(), session.is_connected()) else {
+            return;
+        };
+        session.send_transport_feedback(now, path, &mut self.control);
+        if session.report_at <= now {
+            session.report_at = now.plus_us(REPORT_INTERVAL_US);
+            session.send_receiver_report(now, path, &mut self.control);
+            for first in (0..session.slots.len()).step_by(SENDER_REPORTS_MAX) {
+                self.send_sender_reports(now, key, path, first);
+            }
+        }
+    }
+
+    /// Sender reports of one compound's slots from `first` on, on the capture clocks of their publishers.
+    fn send_sender_reports(&mut self, now: Micros, key: Key, path: Path, first: usize) {
+        let Some(session) = self.sessions.get(key) else {
+            return;
+        };
+        let mut reports = [None; SENDER_REPORTS_MAX];
+        let slots = session.slots.iter().skip(first).take(SENDER_REPORTS_MAX);
+        let filled = slots.filter_map(|slot| {
+            let track_key = slot.source()?;
+            let track = self.tracks.get(track_key)?;
+            let publisher = self.sessions.get(track.session)?;
+            let clock = publisher
+                .receiver
+                .layer(track_key, slot.layer()?)?
+                .clock()?;
+            let (ntp, rtp_timestamp) = slot.report_clock(now, clock)?;
+            Some(SenderInfo {
+                ssrc: slot.spec.ssrc,
+                ntp,
+                rtp_timestamp,
+                packet_count: low_32(slot.packets_sent),
+                octet_count: low_32(slot.payload_bytes_sent),
+            })
+        });
+        for (place, info) in reports.iter_mut().zip(filled) {
+            *place = Some(info);
+        }
+        if reports.iter().all(Option::is_none) {
+            return;
+        }
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let cname = session.cname.as_bytes();
+        let Some(srtp) = session.srtp.as_mut() else {
+            return;
+        };
+        seal_compound(&mut self.control, path, srtp, |out| {
+            let mut at = 0;
+            for info in reports.iter().flatten() {
+                at += write_sr(out.get_mut(at..)?, info, &[]).ok()?;
+                at += write_sdes_cname(out.get_mut(at..)?, info.ssrc, cname).ok()?;
+            }
+            Some(at)
+        });
+    }
+}
+
+impl Session {
+    /// Notes the arrival of a transport-wide numbered packet.
+    pub(crate) fn note_transport_seq(&mut self, now: Micros, view: &RtpView<'_>, arrival: Micros) {
+        if let Some(id) = self.extensions.transport_cc
+            && let Some(&[hi, lo]) = view.extension(id)
+        {
+            self.receiver.last_ssrc = view.ssrc();
+            self.receiver
+                .arrivals
+                .note(now, Seq(u16::from_be_bytes([hi, lo])), arrival);
+        }
+    }
+
+    fn send_transport_feedback(&mut self, now: Micros, path: Path, control: &mut ControlQueue) {
+        let (sender_ssrc, media_ssrc) = (self.rtcp_ssrc, self.receiver.last_ssrc);
+        let Some(feedback) = self.receiver.arrivals.due(now) else {
+            return;
+        };
+        let Some(srtp) = self.srtp.as_mut() else {
+            return;
+        };
+        let mut told = 0;
+        seal_compound(control, path, srtp, |out| {
+            let at = write_rr(out, sender_ssrc, &[]).ok()?;
+            let feedback = twcc::Feedback {
+                sender_ssrc,
+                media_ssrc,
+                base_seq: feedback.base,
+                arrivals_us: feedback.times,
+                feedback_count: feedback.count,
+            };
+            let written = twcc::write(out.get_mut(at..)?, &feedback).ok()?;
+            told = written.statuses;
+            Some(at + written.len)
+        });
+        self.receiver.arrivals.clear(now, told);
+    }
+
+    fn send_receiver_report(&mut self, now: Micros, path: Path, control: &mut ControlQueue) {
+        let mut blocks = Vec::with_capacity(REPORT_BLOCKS_MAX);
+        let reported = self.receiver.iter_mut().filter(|(bound, _)| !bound.rtx);
+        blocks.extend(
+            reported
+                .map(|(_, stream)| stream.report(now))
+                .take(REPORT_BLOCKS_MAX),
+        );
+        if blocks.is_empty() {
+            return;
+        }
+        self.seal_receiver_report(path, control, &blocks);
+    }
+
+    fn seal_receiver_report(
+        &mut self,
+        path: Path,
+        control: &mut ControlQueue,
+        blocks: &[ReportBlock],
+    ) {
+        let (sender_ssrc, cname) = (self.rtcp_ssrc, self.cname.as_bytes());
+        let Some(srtp) = self.srtp.as_mut() else {
+            return;
+        };
+        seal_compound(control, path, srtp, |out| {
+            let mut at = write_rr(out, sender_ssrc, blocks).ok()?;
+            at += write_sdes_cname(out.get_mut(at..)?, sender_ssrc, cname).ok()?;
+            Some(at)
+        });
+    }
+}
+
+/// Writes, seals and queues one compound. At the end of the SRTCP key's life nothing more is sent
+/// (security.md S7).
+fn seal_compound(
+    control: &mut ControlQueue,
+    path: Path,
+    srtp: &mut Srtp,
+    write: impl FnOnce(&mut [u8]) -> Option<usize>,
+) {
+    let mut plain = [0; COMPOUND_BYTES_MAX];
+    let Some(compound) = write(&mut plain).and_then(|len| plain.get(..len)) else {
+        return;
+    };
+    if compound.is_empty() {
+        return;
+    }
+    let sealed_len = compound.len() + srtp.profile().rtcp_overhead();
+    control.push_with(path, sealed_len, |out| srtp.sealer.seal_rtcp(compound, out));
+}
+
+fn low_32(n: u64) -> u32 {
+    u32::try_from(n & u64::from(u32::MAX)).unwrap_or(0)
+}

@@ -1,0 +1,233 @@
+//! The packets of one slot as they were sealed, for retransmission, and the guard that no index is ever
+//! sealed twice with something else (contracts.md 11).
+
+use crate::pool::PacketHandle;
+use crate::time::Micros;
+use crate::transport::replay::{RtpReplayWindow, seq_of};
+
+/// One packet as sealed: enough to seal it again, byte for byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sealed {
+    /// The 48-bit SRTP index.
+    pub(crate) index: u64,
+    /// Its payload and metadata.
+    pub(crate) packet: PacketHandle,
+    /// The RTP timestamp as sent.
+    pub(crate) timestamp: u32,
+    /// The transport-wide sequence number as sent: it is part of what is authenticated.
+    pub(crate) transport_seq: u16,
+    /// RTP padding as sent.
+    pub(crate) padding: u8,
+    /// The payload type as sent.
+    pub(crate) payload_type: u8,
+}
+
+/// A ring of sealed packets, by index, and which indices were ever given out.
+#[derive(Debug)]
+pub(crate) struct History {
+    ring: Vec<Entry>,
+    /// The newest index that was sealed.
+    highest: Option<u64>,
+    given: Option<RtpReplayWindow>,
+}
+
+/// 32 bytes, half a cache line: the ring of a viewer is cold whenever a packet is recorded in it.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// Of index [`VACANT`] where there is none.
+    sealed: Sealed,
+    /// Of the shard's clock, wrapping; says nothing while `resends` is zero.
+    resent_at_ms: u32,
+    resends: u8,
+}
+
+/// No packet has this index: they end at 2^48.
+const VACANT: u64 = u64::MAX;
+
+const _: () = assert!(size_of::<Entry>() == 32);
+
+impl Entry {
+    const EMPTY: Entry = Entry {
+        sealed: Sealed {
+            index: VACANT,
+            packet: PacketHandle::NEVER,
+            timestamp: 0,
+            transport_seq: 0,
+            padding: 0,
+            payload_type: 0,
+        },
+        resent_at_ms: 0,
+        resends: 0,
+    };
+
+    fn is_vacant(&self) -> bool {
+        self.sealed.index == VACANT
+    }
+}
+
+/// A packet is sent again at most so often (security.md R7).
+const RESENDS_MAX: u8 = 3;
+/// And not sooner than this after the last time: a round trip inside a city.
+const RESEND_INTERVAL_MS: u32 = 20;
+
+impl History {
+    /// Remembers the last `packets`, a power of two.
+    pub(crate) fn new(packets: usize) -> History {
+        debug_assert!(packets.is_power_of_two());
+        History {
+            ring: vec![Entry::EMPTY; packets],
+            highest: None,
+            given: None,
+        }
+    }
+
+    /// Gives `index` out, once: false when it was given before, or is too old to tell. An index counts from
+    /// here on and not from its seal, because between the two a packet waits in its lane beside others.
+    pub(crate) fn claim(&mut self, index: u64) -> bool {
+        match &mut self.given {
+            None => self.given = Some(RtpReplayWindow::starting_with(index)),
+            Some(given) if given.admits(index) => given.mark(index),
+            Some(_) => return false,
+        }
+        true
+    }
+
+    /// Remembers a packet, forgetting the one a ring's length before it.
+    pub(crate) fn record(&mut self, sealed: Sealed) {
+        let place = self.place(sealed.index);
+        if let Some(entry) = self.ring.get_mut(place)
+            && (entry.is_vacant() || entry.sealed.index < sealed.index)
+        {
+            *entry = Entry {
+                sealed,
+                resent_at_ms: 0,
+                resends: 0,
+            };
+        }
+        self.highest = self.highest.max(Some(sealed.index));
+    }
+
+    /// Forgets a packet that did not leave.
+    pub(crate) fn forget(&mut self, index: u64) {
+        let place = self.place(index);
+        if let Some(entry) = self.ring.get_mut(place)
+            && entry.sealed.index == index
+        {
+            *entry = Entry::EMPTY;
+        }
+    }
+
+    /// The packet to send again for `seq`, unless it is forgotten or was sent again too often or too lately.
+    pub(crate) fn take_resend(&mut self, now: Micros, seq: u16) -> Option<Sealed> {
+        let now_ms = now.wrapping_ms();
+        let entry = self.newest_mut(seq)?;
+        let early =
+            entry.resends > 0 && now_ms.wrapping_sub(entry.resent_at_ms) < RESEND_INTERVAL_MS;
+        if early || entry.resends >= RESENDS_MAX {
+            return None;
+        }
+        entry.resends += 1;
+        entry.resent_at_ms = now_ms;
+        Some(entry.sealed)
+    }
+
+    /// The newest packet with this sequence number on the wire.
+    fn newest_mut(&mut self, seq: u16) -> Option<&mut Entry> {
+        let highest = self.highest?;
+        let back = u64::from(seq_of(highest).wrapping_sub(seq));
+        let index = highest.checked_sub(back)?;
+        let place = self.place(index);
+        self.ring
+            .get_mut(place)
+            .filter(|entry| entry.sealed.index == index)
+    }
+
+    fn place(&self, index: u64) -> usize {
+        usize::try_from(index & (self.ring.len() as u64 - 1)).expect("invariant: masked by a usize")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::{ForwardedExtensions, PacketMeta, Pool};
+
+    fn sealed(index: u64) -> Sealed {
+        let mut pool = Pool::new(1);
+        let meta = PacketMeta {
+            ext_seq: 0,
+            timestamp: 0,
+            marker: false,
+            payload_type: 0,
+            layer: 0,
+            switch_point: false,
+            arrival: Micros::ZERO,
+            extensions: ForwardedExtensions::default(),
+        };
+        let packet = pool.insert(meta, &[], &[]).unwrap();
+        Sealed {
+            index,
+            packet,
+            timestamp: 0,
+            transport_seq: 0,
+            padding: 0,
+            payload_type: 96,
+        }
+    }
+
+    #[test]
+    fn an_index_is_given_once() {
+        let mut history = History::new(8);
+        assert!(history.claim(2_000));
+        assert!(history.claim(2_003));
+        assert!(!history.claim(2_000), "given, though not sealed yet");
+        assert!(history.claim(2_001), "a hole");
+        assert!(!history.claim(2_001));
+        assert!(history.claim(5_000));
+        assert!(!history.claim(2_002), "too old to tell");
+    }
+
+    #[test]
+    fn a_sequence_number_finds_the_newest_packet_that_had_it() {
+        let mut history = History::new(8);
+        for index in 65_530..65_540 {
+            history.record(sealed(index));
+        }
+        let mut find = |seq| {
+            history
+                .take_resend(Micros(0), seq)
+                .map(|sealed| sealed.index)
+        };
+        assert_eq!(find(3), Some(65_539));
+        assert_eq!(find(65_535), Some(65_535));
+        assert_eq!(find(65_530), None, "forgotten");
+        assert_eq!(find(4), None, "not sent yet");
+    }
+
+    #[test]
+    fn a_packet_far_behind_displaces_none_that_is_newer() {
+        let mut history = History::new(8);
+        history.record(sealed(20));
+        history.record(sealed(12));
+        assert_eq!(history.take_resend(Micros(0), 20).unwrap().index, 20);
+    }
+
+    #[test]
+    fn a_packet_is_sent_again_three_times_with_a_pause_between() {
+        let mut history = History::new(8);
+        history.record(sealed(20));
+        let times: Vec<_> = (0..200)
+            .filter(|&ms| history.take_resend(Micros(ms * 1_000), 20).is_some())
+            .collect();
+        assert_eq!(times, [0, 20, 40]);
+    }
+
+    #[test]
+    fn a_packet_that_did_not_leave_is_forgotten() {
+        let mut history = History::new(8);
+        history.record(sealed(20));
+        history.forget(12);
+        history.forget(20);
+        assert_eq!(history.take_resend(Micros(0), 20), None);
+    }
+}

@@ -1,0 +1,14 @@
+//! From a packet in the pool to ciphertext in the outbox: which slots take it, where it goes in each
+//! slot's stream, and how a burst leaves in runs.
+
+mod egress;
+mod history;
+mod rewrite;
+mod run;
+mod sent;
+mod slot;
+
+pub(crate) use egress::{Flow, Lane, Lanes, Lengths};
+pub(crate) use history::Sealed;
+pub(crate) use sent::SentRuns;
+pub(crate) use slot::{Slot, Verdict};

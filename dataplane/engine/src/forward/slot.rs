@@ -1,0 +1,317 @@
+//! One outgoing slot: an SSRC, mid and payload-type set that lives as long as its session, while its source
+//! comes and goes (contracts.md 21).
+
+use dataplane_api::command::Slot as Spec;
+use dataplane_api::media::{MediaKind, PayloadType};
+
+use super::egress::Pending;
+use super::history::History;
+use super::rewrite::Rewriter;
+use super::sent::SentPacket;
+use crate::limits::{AUDIO_HISTORY_PACKETS, VIDEO_HISTORY_PACKETS};
+use crate::pool::{PacketHandle, PacketMeta};
+use crate::publish::SenderClock;
+use crate::table::Key;
+use crate::time::Micros;
+
+/// What a slot does with a packet of its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It goes out.
+    Forward(Pending),
+    /// It is of a layer this slot does not show, or came too late to have a place.
+    Skip,
+    /// The slot waits for a switch point of the wished layer.
+    NeedKeyframe,
+    /// The viewer did not negotiate this codec.
+    NoCodec,
+}
+
+/// The source of a slot and how its packets are written.
+#[derive(Debug, Clone, Copy)]
+struct Source {
+    track: Key,
+    /// The layer that is shown, once a switch point of it was seen.
+    layer: Option<u8>,
+    /// The incoming payload type that `outgoing` stands for.
+    incoming: u8,
+    outgoing: Option<Outgoing>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Outgoing {
+    payload_type: u8,
+    clock_hz: u32,
+}
+
+/// One outgoing slot.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) spec: Spec,
+    source: Option<Source>,
+    pub(crate) rewriter: Rewriter,
+    pub(crate) history: History,
+    /// For sender reports (RFC 3550 section 6.4.1).
+    pub(crate) packets_sent: u64,
+    pub(crate) payload_bytes_sent: u64,
+}
+
+impl Slot {
+    /// An empty slot. `first_index` and `first_timestamp` are random (RFC 3550 section 5.1).
+    pub(crate) fn new(spec: Spec, first_index: u16, first_timestamp: u32) -> Slot {
+        let packets = match spec.kind {
+            MediaKind::Audio => AUDIO_HISTORY_PACKETS,
+            MediaKind::Video => VIDEO_HISTORY_PACKETS,
+        };
+        Slot {
+            spec,
+            source: None,
+            rewriter: Rewriter::new(first_index, first_timestamp),
+            history: History::new(packets),
+            packets_sent: 0,
+            payload_bytes_sent: 0,
+        }
+    }
+
+    /// The track that fills it.
+    pub(crate) fn source(&self) -> Option<Key> {
+        self.source.map(|source| source.track)
+    }
+
+    /// The layer it shows.
+    pub(crate) fn layer(&self) -> Option<u8> {
+        self.source.and_then(|source| source.layer)
+    }
+
+    /// Fills it from a track, from the next switch point on.
+    pub(crate) fn fill(&mut self, track: Key) {
+        self.source = Some(Source {
+            track,
+            layer: None,
+            incoming: 0,
+            outgoing: None,
+        });
+    }
+
+    /// Empties it. Its stream goes on where it stopped when it is filled again.
+    pub(crate) fn empty(&mut self) {
+        self.source = None;
+    }
+
+    /// A layer of its source begins anew, with numbers and times that have nothing to do with those before:
+    /// a slot that shows it waits for a switch point.
+    pub(crate) fn restart(&mut self, layer: u8) {
+        if let Some(source) = self.source.as_mut()
+            && source.layer == Some(layer)
+        {
+            source.layer = None;
+        }
+    }
+
+    /// Decides on one packet of its source. `codec` is how the publisher sends it; `wished` is the layer
+    /// to show.
+    pub(crate) fn take(
+        &mut self,
+        now: Micros,
+        packet: PacketHandle,
+        meta: &PacketMeta,
+        codec: &PayloadType,
+        wished: u8,
+        slot: u16,
+    ) -> Verdict {
+        let Some(source) = self.source.as_mut() else {
+            return Verdict::Skip;
+        };
+        if source.outgoing.is_none() || source.incoming != meta.payload_type {
+            source.incoming = meta.payload_type;
+            source.outgoing = outgoing(&self.spec, codec);
+        }
+        let Some(outgoing) = source.outgoing else {
+            return Verdict::NoCodec;
+        };
+        if source.layer != Some(wished) && meta.layer == wished {
+            if !meta.switch_point {
+                return Verdict::NeedKeyframe;
+            }
+            source.layer = Some(wished);
+            self.rewriter
+                .switch(now, meta.ext_seq, meta.timestamp, outgoing.clock_hz);
+        }
+        if source.layer != Some(meta.layer) {
+            return Verdict::Skip;
+        }
+        let Some(position) = self.rewriter.place(now, meta.ext_seq, meta.timestamp) else {
+            return Verdict::Skip;
+        };
+        if !self.history.claim(position.index) {
+            return Verdict::Skip;
+        }
+        Verdict::Forward(Pending {
+            slot,
+            packet,
+            index: position.index,
+            timestamp: position.timestamp,
+            payload_type: outgoing.payload_type,
+        })
+    }
+
+    /// A packet did not leave.
+    pub(crate) fn unsend(&mut self, packet: &SentPacket) {
+        self.history.forget(packet.index);
+        self.packets_sent -= 1;
+        self.payload_bytes_sent -= packet.payload_len as u64;
+    }
+
+    /// A packet of its source carries nothing to forward: the sequence closes over it.
+    pub(crate) fn skip(&mut self, layer: u8, ext_seq: u64) {
+        if self.layer() == Some(layer) {
+            self.rewriter.skip(ext_seq);
+        }
+    }
+
+    /// NTP and RTP time for a sender report at `now`, on the capture clock of the publisher: what its
+    /// last report said, moved on by the time that passed here (contracts.md 24).
+    pub(crate) fn report_clock(&self, now: Micros, clock: SenderClock) -> Option<(u64, u32)> {
+        let outgoing = self.source?.outgoing?;
+        let elapsed_us = now.since(clock.arrival);
+        // 32.32 fixed point: 2^32 / 10^6 a microsecond.
+        let ntp = u128::from(clock.ntp) + (u128::from(elapsed_us) << 32) / 1_000_000;
+        let ticks = elapsed_us.wrapping_mul(u64::from(outgoing.clock_hz)) / 1_000_000;
+        let ticks = u32::try_from(ticks & u64::from(u32::MAX)).unwrap_or(0);
+        let timestamp = self
+            .rewriter
+            .timestamp(clock.timestamp)?
+            .wrapping_add(ticks);
+        Some((
+            u64::try_from(ntp & u128::from(u64::MAX)).unwrap_or(0),
+            timestamp,
+        ))
+    }
+}
+
+fn outgoing(spec: &Spec, codec: &PayloadType) -> Option<Outgoing> {
+    spec.codecs
+        .iter()
+        .find(|offered| offered.codec == codec.codec && offered.form == codec.form)
+        .map(|offered| Outgoing {
+            payload_type: offered.pt,
+            clock_hz: offered.clock_hz,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use dataplane_api::ids::SlotId;
+    use dataplane_api::media::CodecId;
+
+    use super::*;
+    use crate::pool::{ForwardedExtensions, Pool};
+    use crate::table::Table;
+
+    fn vp8(pt: u8) -> PayloadType {
+        PayloadType {
+            codec: CodecId::VP8,
+            pt,
+            rtx_pt: None,
+            clock_hz: 90_000,
+            nack: true,
+            pli: true,
+            transport_cc: true,
+            form: 0,
+        }
+    }
+
+    fn slot() -> Slot {
+        let spec = Spec {
+            slot: SlotId(0),
+            kind: MediaKind::Video,
+            mid: "1".into(),
+            ssrc: 7,
+            rtx_ssrc: None,
+            codecs: vec![vp8(120)],
+        };
+        let mut slot = Slot::new(spec, 10, 0);
+        slot.fill(Table::default().insert(()));
+        slot
+    }
+
+    fn meta(ext_seq: u64, layer: u8, switch_point: bool) -> PacketMeta {
+        PacketMeta {
+            ext_seq,
+            timestamp: 0,
+            marker: false,
+            payload_type: 96,
+            layer,
+            switch_point,
+            arrival: Micros::ZERO,
+            extensions: ForwardedExtensions::default(),
+        }
+    }
+
+    fn take(slot: &mut Slot, meta: PacketMeta, wished: u8) -> Verdict {
+        let handle = Pool::new(1).insert(meta, &[], &[]).unwrap();
+        slot.take(Micros::ZERO, handle, &meta, &vp8(96), wished, 0)
+    }
+
+    fn index(verdict: Verdict) -> u64 {
+        match verdict {
+            Verdict::Forward(pending) => pending.index,
+            Verdict::Skip | Verdict::NeedKeyframe | Verdict::NoCodec => panic!("{verdict:?}"),
+        }
+    }
+
+    #[test]
+    fn nothing_is_forwarded_before_a_switch_point() {
+        let mut slot = slot();
+        assert_eq!(take(&mut slot, meta(5, 0, false), 0), Verdict::NeedKeyframe);
+        assert_eq!(index(take(&mut slot, meta(6, 0, true), 0)), 10);
+        assert_eq!(index(take(&mut slot, meta(7, 0, false), 0)), 11);
+    }
+
+    #[test]
+    fn a_layer_changes_at_its_switch_point_and_the_stream_goes_on() {
+        let mut slot = slot();
+        assert_eq!(index(take(&mut slot, meta(6, 0, true), 0)), 10);
+        assert_eq!(
+            take(&mut slot, meta(900, 1, false), 1),
+            Verdict::NeedKeyframe
+        );
+        assert_eq!(
+            index(take(&mut slot, meta(7, 0, false), 1)),
+            11,
+            "the old layer until then"
+        );
+        assert_eq!(index(take(&mut slot, meta(901, 1, true), 1)), 12);
+        assert_eq!(take(&mut slot, meta(8, 0, false), 1), Verdict::Skip);
+    }
+
+    #[test]
+    fn a_codec_the_viewer_did_not_negotiate_pauses_the_slot() {
+        let mut slot = slot();
+        let mut vp9 = vp8(96);
+        vp9.codec = CodecId::VP9;
+        let meta = meta(6, 0, true);
+        let handle = Pool::new(1).insert(meta, &[], &[]).unwrap();
+        assert_eq!(
+            slot.take(Micros::ZERO, handle, &meta, &vp9, 0, 0),
+            Verdict::NoCodec
+        );
+    }
+
+    #[test]
+    fn a_sender_report_moves_the_publishers_clock_on() {
+        let mut slot = slot();
+        index(take(&mut slot, meta(6, 0, true), 0));
+        let clock = SenderClock {
+            ntp: 5 << 32,
+            timestamp: 1_000,
+            arrival: Micros(0),
+        };
+        let (ntp, timestamp) = slot.report_clock(Micros(500_000), clock).unwrap();
+        assert_eq!(ntp, (5 << 32) + (1 << 31));
+        assert_eq!(
+            timestamp,
+            slot.rewriter.timestamp(1_000).unwrap().wrapping_add(45_000)
+        );
+    }
+}

@@ -1,0 +1,111 @@
+//! Every bound of a shard, its reason, and its relation to the others.
+
+/// Longest datagram the engine accepts. Receive buffers are 2 KiB; Chromium sends up to 1,214 B, and a
+/// route with a larger MTU gains nothing for real-time media.
+pub const DATAGRAM_BYTES_MAX: usize = 1_800;
+
+/// Sessions of one shard. At 2,000 viewers a core is at its end; the rest are idle ones.
+pub const SESSIONS_PER_SHARD_MAX: usize = 4_096;
+
+/// Slots of one session (contracts.md 21: audio and video slots of a whole class on one connection).
+pub const SLOTS_PER_SESSION_MAX: usize = 256;
+
+/// Tracks one session may publish: camera, microphone, screen, screen audio, with room for growth.
+pub const TRACKS_PER_SESSION_MAX: usize = 16;
+
+/// Simulcast encodings of one track: full, half, quarter and one spare.
+pub const ENCODINGS_PER_TRACK_MAX: usize = 4;
+
+/// SSRCs a session may send from (security.md S5): 16 tracks of one encoding with its RTX.
+pub const SSRCS_PER_SESSION_MAX: usize = 32;
+
+/// Validated paths a session may have (contracts.md 5).
+pub const PATHS_PER_SESSION_MAX: usize = 8;
+
+/// Longest mid or rid: the longest element a one-byte header extension can carry (RFC 8285 section 4.2).
+pub const MID_BYTES_MAX: usize = 16;
+
+/// Slots of the packet pool: at 3,500 packets/s in, 8,192 hold 2.3 s of history.
+pub const POOL_PACKETS: usize = 8_192;
+
+/// Header extension bytes a pooled packet carries besides its payload: a dependency descriptor with its
+/// template structure stays below this.
+pub const FORWARDED_EXTENSION_BYTES_MAX: usize = 128;
+
+/// Bytes of one pool slot.
+pub const POOL_PACKET_BYTES: usize = 2_048;
+
+/// Packets a video slot remembers for retransmission: one second at 5 Mbit/s.
+pub const VIDEO_HISTORY_PACKETS: usize = 512;
+
+/// Packets an audio slot remembers: 2.5 s at 20 ms.
+pub const AUDIO_HISTORY_PACKETS: usize = 128;
+
+/// Packets waiting for one session between two flushes. A 4k60 keyframe has about 1,000.
+pub const OUTBOX_PACKETS_MAX: usize = 2_048;
+
+/// Longest run: more than 48 segments gain nothing (datapath.md, design 5).
+pub const RUN_SEGMENTS_MAX: usize = 48;
+
+/// Longest UDP payload of one send over IPv4: 65,535 - 20 - 8.
+pub const RUN_BYTES_MAX: usize = 65_507;
+
+/// RTP padding that may be added to make packets of a run equally long (datapath.md, design 5).
+pub const PADDING_BYTES_MAX: usize = 32;
+
+/// DTLS bytes of one session that may wait for the handshake worker within one second (security.md D3).
+pub const DTLS_BYTES_PER_SECOND_MAX: usize = 32 * 1_024;
+
+/// Compound RTCP packets a session may send within one second (security.md R9).
+pub const RTCP_PER_SECOND_MAX: u32 = 200;
+
+/// An admitted session whose first valid check does not arrive within this is closed.
+pub const ICE_TIMEOUT_US: u64 = 30_000_000;
+
+/// Without a valid check or an authenticated packet for this long, a session is closed (RFC 7675
+/// section 5.1).
+pub const CONSENT_US: u64 = 30_000_000;
+
+/// A selected path this silent gives way to another that lives (contracts.md 5).
+pub const PATH_SILENT_US: u64 = 5_000_000;
+
+/// A path this silent may become another session's. Longer than [`PATH_SILENT_US`]: a viewer that sends no
+/// second check (contracts.md 6) is heard by its receiver reports alone, which are up to 6.2 s apart (RFC 3550
+/// section 6.3.1: 5 s x 1.5 / 1.218), and one of them may be lost.
+pub const PATH_TAKEOVER_US: u64 = 15_000_000;
+
+/// What a session may have sent again at once, in bytes: a quarter of a second of 4 Mbit/s video.
+pub const RESEND_BURST_BYTES: u64 = 128 * 1_024;
+
+/// One byte of this many that a session is sent may be sent again (security.md R7: egress to one that asks for
+/// everything grows by a fifth).
+pub const RESEND_SHARE: u64 = 5;
+
+/// A track without a packet for this long is silent (domain.md row 15).
+pub const TRACK_SILENT_US: u64 = 2_000_000;
+
+/// Interval of sender and receiver reports (RFC 3550 section 6.2 allows 5 s; lip sync wants it faster).
+pub const REPORT_INTERVAL_US: u64 = 1_000_000;
+
+/// Interval of transport-wide feedback to a publisher: libwebrtc's own receivers use 50 to 100 ms.
+pub const TRANSPORT_CC_INTERVAL_US: u64 = 50_000;
+
+/// Longest wait of a video packet for company (contracts.md 15).
+pub const LINGER_US_MAX: u64 = 2_000;
+
+/// Layers a keyframe is asked of at most this often, lowest layer first (contracts.md 40).
+pub const KEYFRAME_INTERVAL_US: [u64; 3] = [500_000, 1_000_000, 1_000_000];
+
+const _: () = assert!(DATAGRAM_BYTES_MAX + FORWARDED_EXTENSION_BYTES_MAX <= POOL_PACKET_BYTES);
+const _: () = assert!(RUN_SEGMENTS_MAX <= 64, "UDP_MAX_SEGMENTS of the kernel");
+const _: () = assert!(VIDEO_HISTORY_PACKETS.is_power_of_two());
+const _: () = assert!(AUDIO_HISTORY_PACKETS.is_power_of_two());
+const _: () = assert!(
+    PADDING_BYTES_MAX < 256,
+    "the padding count is one byte (RFC 3550 5.1)"
+);
+const _: () = assert!(TRACKS_PER_SESSION_MAX * 2 <= SSRCS_PER_SESSION_MAX);
+const _: () = assert!(
+    POOL_PACKETS > OUTBOX_PACKETS_MAX,
+    "an outbox never outlives the pool"
+);

@@ -1,0 +1,529 @@
+//! One shard: every table, and every branch of a packet's way.
+//!
+//! A turn is: `on_datagram` for what was received, orders and handshake results from their rings,
+//! `on_tick`, one `flush`, then `poll_*` until each is empty.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+use codecs::rtp::RtpView;
+use codecs::rtp::view::{header_len, strip_padding};
+use dataplane_api::event::{CloseReason, Event, SessionConnected, TrackLive, TrackSilent};
+use dataplane_api::ids::{SessionId, ShardIndex, TrackId};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rustc_hash::FxHashMap;
+
+use crate::control::ControlQueue;
+use crate::demux::{Protocol, classify};
+use crate::exchange::ExchangeItem;
+use crate::flush::Resend;
+use crate::forward::{Lane, Lengths, SentRuns, Verdict};
+use crate::limits::{DATAGRAM_BYTES_MAX, SESSIONS_PER_SHARD_MAX};
+use crate::linger::Linger;
+use crate::media::{forwarded_extensions, is_switch_point};
+use crate::packet::{Datagram, Path};
+use crate::pool::{PacketMeta, Pool};
+use crate::publish::{Bound, Track};
+use crate::reason::DropReason;
+use crate::session::{Session, Srtp};
+pub use crate::snapshot::Population;
+use crate::stats::Counters;
+use crate::table::{Key, Table};
+use crate::time::Micros;
+use crate::timers::Timers;
+use crate::transport::handshake::{HandshakeInput, HandshakeOutput};
+
+/// What a shard is told when it is made.
+#[derive(Clone, Debug)]
+pub struct ShardConfig {
+    /// Its number; the ufrags it makes carry it.
+    pub index: ShardIndex,
+    /// Seed of everything random here: ufrags, passwords, first sequence numbers. From the operating system
+    /// in a node, from the case in a simulation.
+    pub seed: [u8; 32],
+    /// The addresses peers are told, best first.
+    pub candidates: Vec<SocketAddr>,
+    /// What this shard accepts.
+    pub limits: ShardLimits,
+}
+
+/// Bounds of one shard that an operator may lower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardLimits {
+    /// Sessions at once.
+    pub sessions_max: usize,
+}
+
+impl Default for ShardLimits {
+    fn default() -> Self {
+        ShardLimits {
+            sessions_max: SESSIONS_PER_SHARD_MAX,
+        }
+    }
+}
+
+/// A check for a session of another shard, to be handed to it by ring.
+#[derive(Debug)]
+pub struct Handover {
+    /// Whose session it is.
+    pub shard: ShardIndex,
+    /// How it came here.
+    pub path: Path,
+    /// The datagram.
+    pub bytes: Box<[u8]>,
+    /// When the kernel received it.
+    pub arrival: Micros,
+}
+
+/// One media shard.
+#[derive(Debug)]
+pub struct Shard {
+    pub(crate) config: ShardConfig,
+    pub(crate) rng: StdRng,
+    pub(crate) sessions: Table<Session>,
+    pub(crate) session_keys: BTreeMap<SessionId, Key>,
+    pub(crate) tracks: Table<Track>,
+    pub(crate) track_keys: BTreeMap<TrackId, Key>,
+    /// Validated paths only: what is not here is parsed as STUN or not at all.
+    pub(crate) paths: FxHashMap<Path, Key>,
+    pub(crate) pool: Pool,
+    pub(crate) control: ControlQueue,
+    pub(crate) timers: Timers,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) handshakes: VecDeque<HandshakeInput>,
+    pub(crate) handovers: VecDeque<Handover>,
+    /// Paths of sessions that just closed, for their last DTLS flight.
+    pub(crate) farewells: VecDeque<(SessionId, Path)>,
+    /// Packets to send again, in the order they were asked for.
+    pub(crate) resends: VecDeque<Resend>,
+    /// Sessions with something in their lanes.
+    pub(crate) listed: Vec<Key>,
+    pub(crate) lengths: Lengths,
+    pub(crate) sent: SentRuns,
+    pub(crate) linger: Linger,
+    pub(crate) counters: Counters,
+}
+
+/// Checks waiting to be handed over.
+const HANDOVERS_MAX: usize = 64;
+
+impl Shard {
+    /// A shard without sessions. Its pool is allocated here, once.
+    #[must_use]
+    pub fn new(config: ShardConfig) -> Shard {
+        Shard {
+            rng: StdRng::from_seed(config.seed),
+            config,
+            sessions: Table::default(),
+            session_keys: BTreeMap::new(),
+            tracks: Table::default(),
+            track_keys: BTreeMap::new(),
+            paths: FxHashMap::default(),
+            pool: Pool::default(),
+            control: ControlQueue::default(),
+            timers: Timers::default(),
+            events: VecDeque::new(),
+            handshakes: VecDeque::new(),
+            handovers: VecDeque::new(),
+            farewells: VecDeque::new(),
+            resends: VecDeque::new(),
+            listed: Vec::new(),
+            lengths: Lengths::default(),
+            sent: SentRuns::default(),
+            linger: Linger::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// One received datagram.
+    pub fn on_datagram(&mut self, now: Micros, datagram: Datagram<'_>) {
+        self.counters.received_packets += 1;
+        self.counters.received_bytes += datagram.bytes.len() as u64;
+        let result = self.receive(now, datagram);
+        self.settle(result);
+    }
+
+    fn receive(&mut self, now: Micros, datagram: Datagram<'_>) -> Result<(), DropReason> {
+        if datagram.bytes.len() > DATAGRAM_BYTES_MAX {
+            return Err(DropReason::Demux);
+        }
+        let protocol = classify(datagram.bytes).ok_or(DropReason::Demux)?;
+        if protocol == Protocol::Stun {
+            return self.on_stun(now, &datagram);
+        }
+        // Nothing but STUN is parsed from a path ICE has not validated (security.md, rule 1).
+        let key = *self
+            .paths
+            .get(&datagram.path)
+            .ok_or(DropReason::UnknownPath)?;
+        match protocol {
+            Protocol::Stun => unreachable!("invariant: answered above"),
+            Protocol::Dtls => self.on_dtls(now, key, datagram.bytes),
+            Protocol::Rtp => self.on_rtp(now, key, datagram),
+            Protocol::Rtcp => self.on_rtcp(now, key, datagram),
+        }
+    }
+
+    fn on_dtls(&mut self, now: Micros, key: Key, bytes: &[u8]) -> Result<(), DropReason> {
+        let session = self.sessions.get_mut(key).ok_or(DropReason::UnknownPath)?;
+        if !session.gate.admits(now, bytes) {
+            return Err(DropReason::Dtls);
+        }
+        self.handshakes.push_back(HandshakeInput::Record {
+            session: session.id,
+            bytes: bytes.into(),
+        });
+        Ok(())
+    }
+
+    fn on_rtp(&mut self, now: Micros, key: Key, datagram: Datagram<'_>) -> Result<(), DropReason> {
+        let Datagram {
+            path,
+            bytes,
+            arrival,
+        } = datagram;
+        let session = self.sessions.get_mut(key).ok_or(DropReason::UnknownPath)?;
+        let srtp = session.srtp.as_mut().ok_or(DropReason::NoKeys)?;
+        let header_len = header_len(bytes).map_err(|_| DropReason::RtpMalformed)?;
+        let opened = srtp.opener.open_rtp(bytes, header_len)?;
+        session.gate.on_authenticated();
+        session.ice.on_authenticated(now, path);
+
+        let packet = bytes
+            .get(..opened.payload.end)
+            .ok_or(DropReason::RtpMalformed)?;
+        let view = RtpView::parse(packet).map_err(|_| DropReason::RtpMalformed)?;
+        session.note_transport_seq(now, &view, arrival);
+        let (bound, restarted) = match session.receiver.get_mut(view.ssrc()) {
+            Some((bound, _)) => (bound, false),
+            None => session
+                .receiver
+                .bind(
+                    &view,
+                    opened.index,
+                    &session.extensions,
+                    &self.tracks,
+                    &session.tracks,
+                )
+                .ok_or(DropReason::UnknownSource)?,
+        };
+        if restarted && !bound.rtx {
+            self.restart_layer(bound);
+        }
+        let session = self.sessions.get_mut(key).ok_or(DropReason::UnknownPath)?;
+        let payload = strip_padding(view.payload(), view.has_padding())
+            .map_err(|_| DropReason::RtpMalformed)?;
+        let track = self
+            .tracks
+            .get_mut(bound.track)
+            .ok_or(DropReason::UnknownSource)?;
+        if bound.rtx {
+            // Nothing was asked for again, so what comes here probes the path with old packets.
+            return Err(if payload.is_empty() {
+                DropReason::PaddingOnly
+            } else {
+                DropReason::Rtx
+            });
+        }
+        let codec = track
+            .payload_type(view.payload_type())
+            .ok_or(DropReason::PayloadType)?;
+        let (codec_id, clock_hz) = (codec.codec, codec.clock_hz);
+        if let Some((_, stream)) = session.receiver.get_mut(view.ssrc()) {
+            stream.on_packet(arrival, opened.index, view.timestamp(), clock_hz);
+        }
+        if payload.is_empty() {
+            self.skip(bound.track, bound.layer, opened.index);
+            return Err(DropReason::PaddingOnly);
+        }
+        if track.on_packet(now, bound.layer) {
+            self.events.push_back(Event::TrackLive(TrackLive {
+                track: track.id(),
+                codec: codec_id,
+            }));
+        }
+        let (extensions, descriptor) = forwarded_extensions(&view, &session.extensions);
+        let meta = PacketMeta {
+            ext_seq: opened.index,
+            timestamp: view.timestamp(),
+            marker: view.marker(),
+            payload_type: view.payload_type(),
+            layer: bound.layer,
+            switch_point: is_switch_point(&track.spec, codec_id, payload, descriptor),
+            arrival,
+            extensions,
+        };
+        self.reschedule(now, key);
+        self.fan_out(now, bound.track, meta, payload, descriptor)
+    }
+
+    /// One packet of a track that another shard or a worker received.
+    pub fn on_exchange(&mut self, now: Micros, item: ExchangeItem<'_>) {
+        self.counters.received_packets += 1;
+        self.counters.received_bytes += item.payload.len() as u64;
+        let result = match self.track_keys.get(&item.track) {
+            Some(&track) => self.fan_out(
+                now,
+                track,
+                item.meta,
+                item.payload,
+                item.dependency_descriptor,
+            ),
+            None => Err(DropReason::UnknownSource),
+        };
+        self.settle(result);
+    }
+
+    fn settle(&mut self, result: Result<(), DropReason>) {
+        match result {
+            Ok(()) => self.counters.accepted_packets += 1,
+            Err(reason) => self.counters.dropped_in.count(reason),
+        }
+    }
+
+    /// Keeps a packet and offers it to every slot that its track fills.
+    fn fan_out(
+        &mut self,
+        now: Micros,
+        track_key: Key,
+        meta: PacketMeta,
+        payload: &[u8],
+        descriptor: &[u8],
+    ) -> Result<(), DropReason> {
+        let packet = self
+            .pool
+            .insert(meta, payload, descriptor)
+            .ok_or(DropReason::RtpMalformed)?;
+        let track = self
+            .tracks
+            .get_mut(track_key)
+            .ok_or(DropReason::UnknownSource)?;
+        let Some(layer) = track.layers.get_mut(usize::from(meta.layer)) else {
+            return Err(DropReason::UnknownSource);
+        };
+        if meta.switch_point {
+            layer.keyframes.on_keyframe();
+        }
+        let wished = track.best_layer(now);
+        let lane = if track.is_video() {
+            Lane::Video
+        } else {
+            Lane::Audio
+        };
+        let due = now.plus_us(self.linger.us());
+        let mut keyframe_wanted = false;
+        let Some(codec) = track.payload_type(meta.payload_type) else {
+            return Err(DropReason::PayloadType);
+        };
+        for subscriber in &track.subscribers {
+            let Some(session) = self.sessions.get_mut(subscriber.session) else {
+                continue;
+            };
+            if !session.is_connected() {
+                continue;
+            }
+            let Some(slot) = session.slots.get_mut(usize::from(subscriber.slot)) else {
+                continue;
+            };
+            match slot.take(now, packet, &meta, codec, wished, subscriber.slot) {
+                Verdict::Forward(pending) => {
+                    self.counters.selected_packets += 1;
+                    if let Err(reason) = session.lanes.push(lane, pending, due) {
+                        self.counters.dropped_out.count(reason);
+                    } else if !std::mem::replace(&mut session.lanes.listed, true) {
+                        self.listed.push(subscriber.session);
+                    }
+                }
+                Verdict::NeedKeyframe => keyframe_wanted = true,
+                Verdict::Skip | Verdict::NoCodec => {}
+            }
+        }
+        if keyframe_wanted {
+            track.want_keyframe(wished);
+            self.request_keyframes(now, track_key);
+        }
+        Ok(())
+    }
+
+    /// A packet of a layer that carries nothing: the slots' sequences close over it.
+    fn skip(&mut self, track: Key, layer: u8, ext_seq: u64) {
+        let Some(track) = self.tracks.get(track) else {
+            return;
+        };
+        for subscriber in &track.subscribers {
+            if let Some(session) = self.sessions.get_mut(subscriber.session)
+                && let Some(slot) = session.slots.get_mut(usize::from(subscriber.slot))
+            {
+                slot.skip(layer, ext_seq);
+            }
+        }
+    }
+
+    /// A layer comes under a new SSRC: the slots that show it begin anew.
+    fn restart_layer(&mut self, bound: Bound) {
+        let Some(track) = self.tracks.get(bound.track) else {
+            return;
+        };
+        for subscriber in &track.subscribers {
+            if let Some(session) = self.sessions.get_mut(subscriber.session)
+                && let Some(slot) = session.slots.get_mut(usize::from(subscriber.slot))
+            {
+                slot.restart(bound.layer);
+            }
+        }
+    }
+
+    /// What the handshake worker says.
+    pub fn on_handshake(&mut self, now: Micros, output: HandshakeOutput) {
+        match output {
+            HandshakeOutput::Flight { session, datagrams } => self.send_flight(session, &datagrams),
+            HandshakeOutput::Keyed {
+                session,
+                keys,
+                flight,
+            } => {
+                let Some(&key) = self.session_keys.get(&session) else {
+                    return;
+                };
+                let Some(entry) = self.sessions.get_mut(key) else {
+                    return;
+                };
+                // Install, then send: the peer may answer the flight at once.
+                entry.srtp = Some(Srtp::new(&keys));
+                entry.gate.on_keyed();
+                self.counters.connected += 1;
+                let join_ms = now.since(entry.admitted_at) / 1_000;
+                self.events
+                    .push_back(Event::SessionConnected(SessionConnected {
+                        session,
+                        join_ms,
+                    }));
+                self.send_flight(session, &flight);
+                self.want_keyframes_of(now, key);
+                self.reschedule(now, key);
+            }
+            HandshakeOutput::Failed { session, reason } => self.close_session(session, reason),
+            HandshakeOutput::PeerClosed { session } => {
+                self.close_session(session, CloseReason::PeerClosed);
+            }
+        }
+    }
+
+    fn send_flight(&mut self, session: SessionId, datagrams: &[Box<[u8]>]) {
+        let path = match self.session_keys.get(&session) {
+            Some(&key) => self
+                .sessions
+                .get(key)
+                .and_then(|entry| entry.ice.selected()),
+            None => self
+                .farewells
+                .iter()
+                .find(|(id, _)| *id == session)
+                .map(|&(_, path)| path),
+        };
+        let Some(path) = path else { return };
+        for datagram in datagrams {
+            self.control.push(path, datagram);
+        }
+    }
+
+    /// Whatever was due by `now`.
+    pub fn on_tick(&mut self, now: Micros) {
+        while let Some(key) = self.timers.pop(now) {
+            if let Some(session) = self.sessions.get_mut(key) {
+                session.deadline = None;
+                self.tick_session(now, key);
+            }
+        }
+    }
+
+    fn tick_session(&mut self, now: Micros, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        if session.ice.expires_at() <= now {
+            let reason = if session.ice.is_validated() {
+                CloseReason::ConsentExpired
+            } else {
+                CloseReason::IceTimeout
+            };
+            let id = session.id;
+            self.close_session(id, reason);
+            return;
+        }
+        session.ice.on_tick(now);
+        for index in 0..session.tracks.len() {
+            let Some(&track_key) = self.sessions.get(key).and_then(|s| s.tracks.get(index)) else {
+                break;
+            };
+            if let Some(track) = self.tracks.get_mut(track_key)
+                && track.on_tick(now)
+            {
+                self.events
+                    .push_back(Event::TrackSilent(TrackSilent { track: track.id() }));
+            }
+            self.request_keyframes(now, track_key);
+        }
+        self.send_feedback(now, key);
+        self.reschedule(now, key);
+    }
+
+    /// Moves a session's timer to the earliest thing it waits for.
+    pub(crate) fn reschedule(&mut self, now: Micros, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let mut next = session.ice.next_deadline(now);
+        // What cannot be sent has no deadline: it would be due for ever, and this turn would not end.
+        let can_send = session.is_connected() && session.ice.selected().is_some();
+        if can_send {
+            let feedback_at = session.receiver.arrivals.next_deadline();
+            next = next.min(session.report_at).min(feedback_at.unwrap_or(next));
+        }
+        for track in session
+            .tracks
+            .iter()
+            .filter_map(|&track| self.tracks.get(track))
+        {
+            let keyframe_at = track.next_keyframe_request().filter(|_| can_send);
+            next = [track.silent_at(), keyframe_at]
+                .into_iter()
+                .flatten()
+                .fold(next, Micros::min);
+        }
+        self.timers.set(key, &mut session.deadline, Some(next));
+    }
+
+    /// The next thing to tell the control plane.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The next thing to tell the handshake worker.
+    pub fn poll_handshake(&mut self) -> Option<HandshakeInput> {
+        self.handshakes.pop_front()
+    }
+
+    /// The next check that belongs to another shard.
+    pub fn poll_handover(&mut self) -> Option<Handover> {
+        self.handovers.pop_front()
+    }
+
+    /// Totals since the shard was made.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(crate) fn hand_over(&mut self, handover: Handover) -> Result<(), DropReason> {
+        if self.handovers.len() >= HANDOVERS_MAX {
+            return Err(DropReason::Queue);
+        }
+        self.handovers.push_back(handover);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

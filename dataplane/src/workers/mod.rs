@@ -1,0 +1,3 @@
+//! Threads that do what a shard must not wait for.
+
+pub mod handshake;

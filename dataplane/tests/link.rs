@@ -1,0 +1,399 @@
+//! The link server against a control plane played by the test; the shards are played too, so nothing
+//! here depends on media.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dataplane::advertise::Advertised;
+use dataplane::lifetime::{Lifetime, Phase};
+use dataplane::link::{LinkListener, Server, Surroundings};
+use dataplane::mesh::{HandshakeEnd, Report, ShardEnd, mesh};
+use dataplane::node::Node;
+use dataplane::status::{ShardStatus, Status};
+use dataplane_api::command::{Close, Fingerprint, FingerprintHash, Inspect, Ping, Snapshot};
+use dataplane_api::event::{CloseReason, Hello, Limits, SessionClosed};
+use dataplane_api::ids::{OrderId, SessionId, ShardIndex};
+use dataplane_api::reply::{Done, Inspected, Pong, Unsupported};
+use dataplane_api::snapshot::Part;
+use dataplane_api::wire::{FRAME_BYTES_MAX, Frame};
+use dataplane_api::{Command, Event, Reply};
+use dataplane_net::Waker;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_seqpacket::UnixSeqpacket;
+
+/// Longest wait for anything; only a failing test waits that long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A server whose shard is played by the test.
+struct Rig {
+    path: PathBuf,
+    shard: ShardEnd,
+    status: Arc<Status>,
+    requests: mpsc::Sender<Phase>,
+    server: JoinHandle<()>,
+    _advertised: watch::Sender<Advertised>,
+    _handshake: HandshakeEnd,
+    _dir: tempfile::TempDir,
+}
+
+async fn rig() -> Rig {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("link.sock");
+    let listener = LinkListener::bind(&path).await.expect("listens");
+    let (link, mut shards, handshake) = mesh(vec![Waker::new().expect("an eventfd")]);
+    let health = link.healths().remove(0);
+    let shard_status = ShardStatus {
+        health,
+        slot: Arc::default(),
+    };
+    let status = Arc::new(Status::new(vec![shard_status], Arc::default(), "mmsg"));
+    let advertised = Advertised {
+        addresses: vec!["192.0.2.1".parse().expect("an address")],
+        warnings: Vec::new(),
+    };
+    let (requests, from_requests) = mpsc::channel(4);
+    let (to_advertised, from_advertised) = watch::channel(advertised.clone());
+    let bell = link.bell();
+    let server = Server::new(
+        listener,
+        Node::new(link, &[40_000], advertised),
+        bell,
+        hello(),
+        Lifetime::new(Instant::now(), Duration::MAX, Duration::MAX),
+        Surroundings {
+            requests: from_requests,
+            advertised: from_advertised,
+            status: Arc::clone(&status),
+        },
+    );
+    Rig {
+        path,
+        shard: shards.remove(0),
+        status,
+        requests,
+        server: tokio::spawn(server.run()),
+        _advertised: to_advertised,
+        _handshake: handshake,
+        _dir: dir,
+    }
+}
+
+fn hello() -> Hello {
+    Hello {
+        version: "0.1.0".into(),
+        boot_id: [7; 16],
+        features: Vec::new(),
+        fingerprint: Fingerprint {
+            hash: FingerprintHash::Sha256,
+            digest: vec![1; 32],
+        },
+        shards: Vec::new(),
+        limits: Limits {
+            sessions_per_shard_max: 10,
+            slots_per_session_max: 10,
+        },
+        edge: "mmsg".into(),
+        ops: None,
+    }
+}
+
+/// A control plane.
+struct Client(UnixSeqpacket);
+
+impl Client {
+    async fn connect(rig: &Rig) -> (Client, Hello) {
+        let client = Client(UnixSeqpacket::connect(&rig.path).await.expect("connects"));
+        let Frame::Hello(hello) = client.read().await else {
+            panic!("a hello comes first");
+        };
+        (client, *hello)
+    }
+
+    async fn send(&self, bytes: &[u8]) {
+        timeout(PATIENCE, self.0.send(bytes))
+            .await
+            .expect("in time")
+            .expect("sends");
+    }
+
+    async fn order(&self, order: u64, command: Command) {
+        self.send(
+            &Frame::Order(OrderId(order), command)
+                .encode()
+                .expect("encodes"),
+        )
+        .await;
+    }
+
+    /// `None` when the server has closed the connection.
+    async fn try_read(&self) -> Option<Frame> {
+        let mut buffer = vec![0; FRAME_BYTES_MAX];
+        let received = timeout(PATIENCE, self.0.recv(&mut buffer))
+            .await
+            .expect("in time");
+        let len = received.map_or(0, |info| info.bytes_read());
+        (len > 0).then(|| Frame::decode(&buffer[..len]).expect("decodes"))
+    }
+
+    async fn read(&self) -> Frame {
+        self.try_read().await.expect("a frame and not the end")
+    }
+
+    async fn ping(&self, order: u64) {
+        self.order(order, Command::Ping(Ping {})).await;
+        assert_eq!(self.read().await, pong(order));
+    }
+}
+
+fn pong(order: u64) -> Frame {
+    Frame::Reply(OrderId(order), Reply::Pong(Pong {}))
+}
+
+fn closed(session: u64) -> Event {
+    let session = SessionId(session);
+    Event::SessionClosed(SessionClosed {
+        session,
+        reason: CloseReason::PeerClosed,
+    })
+}
+
+#[tokio::test]
+async fn hello_comes_first_and_names_where_media_goes() {
+    let rig = rig().await;
+    let (client, hello) = Client::connect(&rig).await;
+    assert_eq!(hello.boot_id, [7; 16]);
+    assert_eq!(hello.shards.len(), 1);
+    assert_eq!(hello.shards[0].udp_port, 40_000);
+    assert_eq!(
+        hello.shards[0].addresses,
+        ["192.0.2.1:40000".parse().expect("an address")]
+    );
+    client.ping(1).await;
+    assert!(rig.status.link_up());
+}
+
+#[tokio::test]
+async fn an_order_of_a_later_version_is_answered_and_the_link_goes_on() {
+    let rig = rig().await;
+    let (client, _) = Client::connect(&rig).await;
+    let mut bytes = Frame::Order(OrderId(7), Command::Ping(Ping {}))
+        .encode()
+        .expect("encodes");
+    bytes[0] = 63;
+    client.send(&bytes).await;
+    let unsupported = Reply::Unsupported(Unsupported { kind: 63 });
+    assert_eq!(client.read().await, Frame::Reply(OrderId(7), unsupported));
+    client.ping(8).await;
+}
+
+#[tokio::test]
+async fn orders_reach_the_shard_and_its_words_come_back() {
+    let rig = rig().await;
+    let (client, _) = Client::connect(&rig).await;
+    client
+        .order(1, Command::Inspect(Inspect::Shard(ShardIndex(0))))
+        .await;
+    client
+        .order(
+            2,
+            Command::Close(Close {
+                session: SessionId(9),
+            }),
+        )
+        .await;
+    // The close of a session nobody knows is answered without the shard, hence first.
+    assert_eq!(
+        client.read().await,
+        Frame::Reply(OrderId(2), Reply::Done(Done {}))
+    );
+    let (ticket, command) = rig.shard.order().expect("an order");
+    assert_eq!(command, Command::Inspect(Inspect::Shard(ShardIndex(0))));
+    rig.shard.report(Report::Event(41, closed(3)));
+    let inspected = Reply::Inspected(Inspected { json: "{}".into() });
+    rig.shard.report(Report::Reply(ticket, inspected.clone()));
+    rig.shard.ring();
+    assert_eq!(
+        client.read().await,
+        Frame::Event(ShardIndex(0), 41, closed(3))
+    );
+    assert_eq!(client.read().await, Frame::Reply(OrderId(1), inspected));
+}
+
+#[tokio::test]
+async fn an_answer_that_no_frame_can_carry_is_refused_and_the_link_goes_on() {
+    let rig = rig().await;
+    let (client, _) = Client::connect(&rig).await;
+    client
+        .order(1, Command::Inspect(Inspect::Shard(ShardIndex(0))))
+        .await;
+    client.ping(2).await;
+    let (ticket, _) = rig.shard.order().expect("an order");
+    let json = "x".repeat(FRAME_BYTES_MAX);
+    rig.shard
+        .report(Report::Reply(ticket, Reply::Inspected(Inspected { json })));
+    rig.shard.ring();
+    let refused = client.read().await;
+    assert!(
+        matches!(refused, Frame::Reply(OrderId(1), Reply::Refused(_))),
+        "{refused:?}"
+    );
+    client.ping(3).await;
+}
+
+#[tokio::test]
+async fn a_snapshot_ends_with_the_counter_and_the_end() {
+    let rig = rig().await;
+    let (client, _) = Client::connect(&rig).await;
+    client.order(1, Command::Snapshot(Snapshot {})).await;
+    client.ping(2).await;
+    let (ticket, _) = rig.shard.order().expect("an order");
+    rig.shard.report(Report::Parts(ticket, Vec::new(), 5));
+    rig.shard.ring();
+    let (shard_end, end) = (client.read().await, client.read().await);
+    let Frame::Part(OrderId(1), Part::ShardEnd(part)) = shard_end else {
+        panic!("{shard_end:?}");
+    };
+    assert_eq!(part.counter, 5);
+    assert!(
+        matches!(end, Frame::Part(OrderId(1), Part::End(_))),
+        "{end:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_newer_control_plane_takes_over_and_the_older_is_told() {
+    let rig = rig().await;
+    let (older, _) = Client::connect(&rig).await;
+    older.ping(1).await;
+    let (newer, _) = Client::connect(&rig).await;
+    newer.ping(1).await;
+    let farewell = older.read().await;
+    assert!(
+        matches!(farewell, Frame::Event(_, _, Event::Superseded(_))),
+        "{farewell:?}"
+    );
+    assert_eq!(
+        older.try_read().await,
+        None,
+        "then the connection is closed"
+    );
+    newer.ping(2).await;
+    assert!(rig.status.link_up());
+}
+
+#[tokio::test]
+async fn a_control_plane_that_only_listens_takes_over_by_staying() {
+    let rig = rig().await;
+    let (older, _) = Client::connect(&rig).await;
+    older.ping(1).await;
+    let (_newer, _) = Client::connect(&rig).await;
+    let farewell = older.read().await;
+    assert!(
+        matches!(farewell, Frame::Event(_, _, Event::Superseded(_))),
+        "{farewell:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_second_data_plane_that_looks_takes_nothing_over() {
+    let rig = rig().await;
+    let (client, _) = Client::connect(&rig).await;
+    client.ping(1).await;
+    let error = LinkListener::bind(&rig.path)
+        .await
+        .expect_err("somebody answers");
+    assert!(error.to_string().contains("already answers"), "{error}");
+    client.ping(2).await;
+}
+
+#[tokio::test]
+async fn a_frame_too_long_ends_its_connection_and_no_other() {
+    let rig = rig().await;
+    let (client, _) = Client::connect(&rig).await;
+    client.send(&vec![27; FRAME_BYTES_MAX + 1]).await;
+    assert_eq!(client.try_read().await, None);
+    let (client, _) = Client::connect(&rig).await;
+    client.ping(1).await;
+}
+
+#[tokio::test]
+async fn nonsense_ends_its_connection_and_no_other() {
+    let event = Frame::Event(ShardIndex(0), 1, closed(1))
+        .encode()
+        .expect("encodes");
+    for bytes in [&b"x"[..], &[27, 0, 1, 0xff], &[27, 0, 2, 0xa0], &event] {
+        let rig = rig().await;
+        let (client, _) = Client::connect(&rig).await;
+        client.send(bytes).await;
+        assert_eq!(client.try_read().await, None, "{bytes:?}");
+        let (client, _) = Client::connect(&rig).await;
+        client.ping(1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_control_plane_that_does_not_read_is_told_to_resync() {
+    let rig = rig().await;
+    let (client, _) = Client::connect(&rig).await;
+    client.ping(1).await;
+    // Far more than the socket's buffer and the queue hold; given in pieces that the ring holds.
+    const EVENTS: u64 = 20_000;
+    for counter in 1..=EVENTS {
+        rig.shard.report(Report::Event(counter, closed(counter)));
+        if counter % 1_000 == 0 {
+            rig.shard.ring();
+            let (other, _) = Client::connect(&rig).await;
+            drop(other);
+        }
+    }
+    rig.shard.ring();
+    client.order(2, Command::Ping(Ping {})).await;
+    let mut events = 0_u64;
+    let mut resyncs = 0;
+    let mut frame = client.read().await;
+    while let Frame::Event(_, _, event) = frame {
+        if matches!(event, Event::ResyncNeeded(_)) {
+            resyncs += 1;
+        } else {
+            events += 1;
+        }
+        frame = client.read().await;
+    }
+    assert_eq!(frame, pong(2), "the reply survives");
+    assert!(resyncs >= 1, "no resync after {events} events");
+    assert!(events < EVENTS, "events were replaced");
+    assert!(rig.status.resyncs() >= 1);
+}
+
+#[tokio::test]
+async fn a_drained_node_without_sessions_ends_and_removes_its_socket() {
+    let rig = rig().await;
+    let (client, _) = Client::connect(&rig).await;
+    client.ping(1).await;
+    // An order given right before the end is answered.
+    client.order(2, Command::Ping(Ping {})).await;
+    assert_eq!(client.read().await, pong(2));
+    rig.requests
+        .send(Phase::Draining)
+        .await
+        .expect("the server listens");
+    timeout(PATIENCE, rig.server)
+        .await
+        .expect("in time")
+        .expect("no panic");
+    assert!(!rig.path.exists());
+    assert_eq!(client.try_read().await, None);
+}
+
+#[tokio::test]
+async fn without_a_shard_left_the_server_ends() {
+    let rig = rig().await;
+    drop(rig.shard);
+    timeout(PATIENCE, rig.server)
+        .await
+        .expect("in time")
+        .expect("no panic");
+}
