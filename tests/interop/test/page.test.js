@@ -256,6 +256,7 @@ describe("a phone of 360 px", () => {
       await fits(student);
       assert.equal(await student.evaluate(() => document.documentElement.dir), search === "" ? "ltr" : "rtl");
       if (search === "") {
+        await student.getByText("VP8", { exact: true }).waitFor();
         await picture(home, "home-phone");
         await picture(teacher, "publish-phone");
         await picture(student, "watch-phone");
