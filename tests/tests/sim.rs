@@ -4,6 +4,7 @@
 use dataplane_api::Event;
 use dataplane_api::event::{CloseReason, SessionClosed};
 use dataplane_engine::reason::DropReason;
+use dataplane_engine::time::Micros;
 use sim::{Conditions, PeerId, World};
 
 /// A second of 30 frames of four packets.
@@ -300,18 +301,24 @@ fn random_class(seed: u64) {
     let conditions = Conditions {
         delay_us: 1_000 + pick(1, 60_000),
         jitter_us: pick(2, 20_000),
-        // Nobody can seed the keys of DTLS, so nobody can say which of its datagrams a seed loses: a
-        // handshake that runs into its deadline would be another one each time. Loss begins after it.
-        loss_per_mille: 0,
+        loss_per_mille: u32::try_from(pick(3, 60)).unwrap_or(0),
         duplicate_per_mille: u32::try_from(pick(4, 30)).unwrap_or(0),
-        // Plaintext handshake messages have no tag: damage there ends a handshake, rightly.
+        // Plaintext handshake messages have no tag: damage there ends a handshake, rightly. It begins
+        // when the last handshake is through, however many repetitions that took.
         corrupt_per_mille: 0,
     };
     let mut world = World::new(seed, conditions);
     let teachers = [world.publish(), world.publish()];
     let students: Vec<_> = (0..3).map(|n| world.watch(teachers[n % 2])).collect();
-    world.run_ms(4_000);
-    world.network.conditions.loss_per_mille = u32::try_from(pick(3, 60)).unwrap_or(0);
+    let everyone: Vec<_> = teachers.iter().chain(&students).copied().collect();
+    while !everyone.iter().all(|&peer| world.peer(peer).is_connected()) {
+        assert!(
+            world.now() < Micros::ZERO.plus_ms(15_000),
+            "somebody never joins"
+        );
+        world.run_ms(100);
+    }
+    world.run_ms(1_000);
     world.network.conditions.corrupt_per_mille = u32::try_from(pick(5, 15)).unwrap_or(0);
     for step in 0..4 {
         world.run_ms(1_500);

@@ -274,7 +274,7 @@ impl Server {
             self.current = None;
             self.lifetime.on_orphaned(Instant::now());
             self.surroundings.status.set_link_up(false);
-            tracing::info!("the control plane left the link: media goes on without it");
+            tracing::warn!("the control plane left the link: media goes on without it");
         }
     }
 
