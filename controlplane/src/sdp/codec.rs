@@ -152,7 +152,7 @@ fn one(attributes: &Attributes, kind: MediaKind, pt: u8) -> Option<OfferedCodec>
         pli: has(Feedback::Pli),
         fir: has(Feedback::Fir),
         transport_cc: has(Feedback::TransportCc),
-        fmtp,
+        fmtp: fmtp.as_deref().and_then(|text| repeatable(pt, text)),
     })
 }
 
@@ -196,7 +196,26 @@ fn rtx(attributes: &Attributes, pt: u8, clock_hz: u32) -> Option<(u8, String)> {
                 map.pt == *of && map.clock_hz == clock_hz && map.name.eq_ignore_ascii_case("rtx")
             })
     })?;
-    Some(rtx.clone())
+    Some((rtx.0, repeatable(rtx.0, &rtx.1)?))
+}
+
+/// What an answer repeats of an offer's parameters: all of them, or those that can be read when one
+/// cannot. `None` when nothing is left.
+fn repeatable(pt: u8, text: &str) -> Option<String> {
+    let reads = |parameters: &str| {
+        let line = format!("a=fmtp:{pt} {parameters}");
+        matches!(super::attributes::read(1, &line), Ok(Some(_)))
+    };
+    if reads(text) {
+        return Some(text.to_owned());
+    }
+    let kept: Vec<&str> = text
+        .split(';')
+        .map(str::trim)
+        // A bare word reads by itself, as an event list, and spoils the list it stands in.
+        .filter(|one| one.contains('=') && reads(one))
+        .collect();
+    Some(kept.join(";")).filter(|kept| !kept.is_empty() && reads(kept))
 }
 
 /// `name=value;name=value` of one fmtp line.
