@@ -69,6 +69,9 @@ bench:
 	target/release/lectern-perf floor
 	target/release/lectern-perf forward --viewers 50 --burst 12
 
-## soak   the same tests with larger numbers: random classes for MINUTES=n (default 45)
+## soak   classes by seed, SEEDS=n of them or for MINUTES=n (default 45); the summary goes to bench-results/soak
 soak:
-	SOAK_SECONDS=$$(( $(or $(MINUTES),45) * 60 )) $(CARGO) test --release -p tests --test sim --locked -- --nocapture any_seed
+	@mkdir -p bench-results/soak
+	$(if $(SEEDS),SIM_SEEDS=$(SEEDS),SOAK_SECONDS=$$(( $(or $(MINUTES),45) * 60 ))) \
+	SOAK_SUMMARY=bench-results/soak/$$(date -u +%F-%H%M%S)-sim.json SOAK_COMMIT=$$(git describe --always --dirty) \
+	$(CARGO) test -p tests --test sim --locked -- --nocapture any_seed

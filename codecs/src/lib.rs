@@ -1,12 +1,13 @@
 //! Bytes to meaning and back: RTP, RTCP and payload descriptors as pure functions over `&[u8]`.
 //!
-//! Nothing here reads a clock, owns a socket, allocates or panics: readers are views into the caller's
-//! bytes, writers fill the caller's bytes and return the length. Whatever the network sends ends in a value
-//! or in a typed error.
+//! Nothing here reads a clock, owns a socket or panics: readers are views into the caller's bytes, writers
+//! fill the caller's bytes and return the length. Whatever the network sends ends in a value or in a typed
+//! error. Nothing allocates but a [`payload::Depacketizer`], which keeps one buffer as long as its caller
+//! allows.
 //!
 //! * [`rtp`]: one packet, its header extensions, its sequence numbers.
 //! * [`rtcp`]: compound packets, one file a packet kind.
-//! * [`payload`]: descriptors of the codecs, as far as keyframes, layers and rewriting need them.
+//! * [`payload`]: the codecs' payload formats: descriptors, keyframes, layers, frames to packets and back.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use dataplane_engine::GiveUp;
 use dataplane_engine::reason::DropReason;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
@@ -151,6 +152,7 @@ fn packets(encoder: &mut DescriptorEncoder<'_>, shards: &Shards) -> fmt::Result 
         "Keyframe requests sent to publishers.",
         by_shard(shards, |s| s.engine.keyframe_requests),
     )?;
+    repair(encoder, shards)?;
     let mut fallback = encoder.encode_descriptor(
         "lectern_send_fallback",
         "Local addresses on which segmented sends are switched off.",
@@ -163,6 +165,46 @@ fn packets(encoder: &mut DescriptorEncoder<'_>, shards: &Shards) -> fmt::Result 
             .encode(fallback.encode_family(&[("interface", address.as_str())])?)?;
     }
     Ok(())
+}
+
+/// What publishers' streams missed on the way in, and what viewers did not get again.
+fn repair(encoder: &mut DescriptorEncoder<'_>, shards: &Shards) -> fmt::Result {
+    counter(
+        encoder,
+        "lectern_resends_missed",
+        "RTP packets asked for again by viewers that were not sent: forgotten, too often, too soon, beyond the budget.",
+        by_shard(shards, |s| s.engine.resends_missed),
+    )?;
+    counter(
+        encoder,
+        "lectern_nack_packets",
+        "Packets publishers were asked to send again, each time counted.",
+        by_shard(shards, |s| s.engine.nack.asked),
+    )?;
+    counter(
+        encoder,
+        "lectern_nack_repaired",
+        "Packets publishers' streams missed that came when they were asked for.",
+        by_shard(shards, |s| s.engine.nack.repaired),
+    )?;
+    counter(
+        encoder,
+        "lectern_nack_given_up",
+        "Packets publishers' streams missed that are not asked for any more, by reason.",
+        shards
+            .iter()
+            .flat_map(|(shard, sample)| {
+                let reasons = GiveUp::ALL.iter().zip(sample.engine.nack.given_up);
+                reasons.map(move |(reason, count)| (labels(shard, reason.label()), count))
+            })
+            .collect::<Vec<_>>(),
+    )?;
+    counter(
+        encoder,
+        "lectern_keyframe_wishes_ignored",
+        "Keyframe requests of viewers beyond what one viewer is heard for.",
+        by_shard(shards, |s| s.engine.keyframe_wishes_ignored),
+    )
 }
 
 /// Reasons of the engine, and the places before and after it that a datagram can get lost at.

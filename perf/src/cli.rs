@@ -26,6 +26,8 @@ impl Cli {
         match &self.command {
             Command::Floor(arguments) => arguments.json,
             Command::Forward(arguments) => arguments.json,
+            Command::Abuse(arguments) => arguments.json,
+            Command::Draw(_) => false,
         }
     }
 }
@@ -55,6 +57,20 @@ pub(crate) enum Command {
     /// what remains is the node's. node_waited_share above a few percent says that something else ran on
     /// the node's processor: repeat the run on a quiet machine.
     Forward(ForwardArguments),
+    /// What hostile packets cost the honest: latency, loss, CPU and memory under attack, against the same
+    /// run without it.
+    ///
+    /// Starts its own node, fills rooms with publishers and viewers who authenticate every packet, and
+    /// attacks it row by row of the threat table (security.md), each in alternating windows: calm, attack,
+    /// calm. A ratio compares an attack with the calm windows before and after it; the median over the rounds
+    /// is held against the bound of its row.
+    ///
+    /// Attackers, honest clients and node share this machine. The node's shard has a processor for itself and
+    /// everything else the other one, so a p99 under attack also holds what the generator took from the
+    /// memory bus, the caches and the kernel; a wide ratio with little more CPU of the node is the machine's.
+    Abuse(AbuseArguments),
+    /// Draws the gates of results as bars: what was found, as a share of what must hold.
+    Draw(DrawArguments),
 }
 
 #[derive(Debug, Args)]
@@ -129,7 +145,59 @@ pub(crate) struct ForwardArguments {
     pub(crate) json: bool,
 }
 
-/// What both measurements share.
+#[derive(Debug, Args)]
+pub(crate) struct AbuseArguments {
+    /// Rows to run, separated by commas; all of them when not given.
+    #[arg(long, value_delimiter = ',', value_parser = crate::abuse::parse_row)]
+    pub(crate) only: Vec<&'static crate::abuse::Row>,
+    /// Packets a second of a row's attack, instead of its own: `t10=5000`. Several, separated by commas.
+    #[arg(long, value_delimiter = ',', value_parser = crate::abuse::parse_rate)]
+    pub(crate) rate: Vec<(&'static str, u32)>,
+    /// Rooms of the standing load, each with one publisher.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=50))]
+    pub(crate) rooms: u16,
+    /// Viewers of each room; all of them authenticate every packet.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) viewers: u16,
+    /// Packets in a frame of each publisher.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=48))]
+    pub(crate) burst: u16,
+    /// Frames a second of each publisher. 30 of 5 packets are 1.5 Mbit/s.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) fps: u32,
+    /// Addresses that attacks from strangers come from.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) sources: u16,
+    #[command(flatten)]
+    pub(crate) rounds: RoundArguments,
+    /// What node and clients are connected by. Nobody is diverted: every viewer checks every packet.
+    #[arg(long, value_enum, default_value_t = PathChoice::Auto)]
+    pub(crate) path: PathChoice,
+    /// The `lectern` program to start.
+    #[arg(long)]
+    pub(crate) node: Option<PathBuf>,
+    /// Edge of the node under test.
+    #[arg(long, default_value = "auto")]
+    pub(crate) edge: String,
+    /// Keep the node's log at this file, to see why a run failed.
+    #[arg(long)]
+    pub(crate) node_log: Option<PathBuf>,
+    /// Print the report as one JSON object on standard output.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DrawArguments {
+    /// Reports, as --json wrote them.
+    #[arg(required = true)]
+    pub(crate) results: Vec<PathBuf>,
+    /// The SVG to write.
+    #[arg(long)]
+    pub(crate) svg: PathBuf,
+}
+
+/// What all measurements share.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct RoundArguments {
     /// Length of one measured window, in seconds.

@@ -9,11 +9,14 @@
 
 #![deny(unsafe_code)]
 
+mod abuse;
 mod cli;
 mod cpu;
+mod draw;
 mod floor;
 mod forward;
 mod interrupt;
+mod load;
 mod machine;
 mod namespace;
 mod progress;
@@ -40,8 +43,9 @@ const EXIT_GATE_MISSED: u8 = 3;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let json = cli.json();
-    match measure(cli) {
-        Ok(report) => {
+    match run(cli) {
+        Ok(None) => ExitCode::from(EXIT_PASS),
+        Ok(Some(report)) => {
             report.print(json);
             ExitCode::from(match report.verdict() {
                 Verdict::Pass => EXIT_PASS,
@@ -55,9 +59,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(cli: Cli) -> anyhow::Result<Report> {
+/// The report of a measurement; a drawing has none.
+fn run(cli: Cli) -> anyhow::Result<Option<Report>> {
     match cli.command {
-        Command::Floor(arguments) => floor::measure(&arguments),
-        Command::Forward(arguments) => forward::measure(&arguments),
+        Command::Floor(arguments) => floor::measure(&arguments).map(Some),
+        Command::Forward(arguments) => forward::measure(&arguments).map(Some),
+        Command::Abuse(arguments) => abuse::measure(&arguments).map(Some),
+        Command::Draw(arguments) => draw::draw(&arguments).map(|()| None),
     }
 }

@@ -52,6 +52,9 @@ pub(crate) struct Gate {
     pub(crate) unit: &'static str,
     /// Whether `value` is on the good side of `must`.
     pub(crate) pass: bool,
+    /// A person is shown it only when it is missed.
+    #[serde(skip)]
+    quiet: bool,
 }
 
 impl Gate {
@@ -75,6 +78,15 @@ impl Gate {
             value: rounded(value, 5),
             unit,
             pass,
+            quiet: false,
+        }
+    }
+
+    /// Shown to a person only when it is missed; in the JSON it stands always.
+    pub(crate) fn quietly(self) -> Gate {
+        Gate {
+            quiet: true,
+            ..self
         }
     }
 }
@@ -140,13 +152,15 @@ impl Report {
         if !self.gates.is_empty() {
             lines.push(String::new());
             lines.push(format!(
-                "{:<12}{:>10}{:>10}{:>10}  {:<10}",
+                "{:<24}{:>10}{:>10}{:>12}  {:<10}",
                 "gate", "must", "lead", "value", "unit"
             ));
         }
-        for gate in &self.gates {
+        let (quiet, shown): (Vec<_>, Vec<_>) =
+            self.gates.iter().partition(|gate| gate.quiet && gate.pass);
+        for gate in shown {
             lines.push(format!(
-                "{:<12}{:>10}{:>10}{:>10}  {:<10}{}",
+                "{:<24}{:>10}{:>10}{:>12}  {:<10}{}",
                 gate.id,
                 gate.must,
                 gate.lead,
@@ -154,6 +168,9 @@ impl Report {
                 gate.unit,
                 if gate.pass { "pass" } else { "MISSED" }
             ));
+        }
+        if !quiet.is_empty() {
+            lines.push(format!("and {} more that pass", quiet.len()));
         }
         lines.join("\n")
     }

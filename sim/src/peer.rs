@@ -15,10 +15,9 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::{Extension, Ssrc};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
-use crate::check::Continuity;
 use crate::network::Delivery;
-use crate::node::NODE_ADDRESS;
-use crate::source::{Camera, Microphone, mid};
+use crate::received::Received;
+use crate::source::{Camera, MID, Microphone, TRANSPORT_CC, mid};
 use crate::stamp::Stamp;
 
 /// What a peer does.
@@ -48,7 +47,7 @@ pub struct Peer {
     next_timeout: Instant,
     outgoing: VecDeque<Delivery>,
     /// What a viewer received, by SSRC.
-    received: BTreeMap<u32, Continuity>,
+    received: BTreeMap<u32, Received>,
     /// Keyframes a publisher was asked for.
     pub keyframe_requests: u64,
     connected: bool,
@@ -103,8 +102,8 @@ impl Peer {
             .enable_vp8(true)
             .enable_opus(true, false)
             .clear_extension_map()
-            .set_extension(3, Extension::TransportSequenceNumber)
-            .set_extension(4, Extension::RtpMid)
+            .set_extension(TRANSPORT_CC, Extension::TransportSequenceNumber)
+            .set_extension(MID, Extension::RtpMid)
             .set_rtp_mode(true)
             .set_reordering_size_video(1)
             .set_reordering_size_audio(1)
@@ -146,8 +145,10 @@ impl Peer {
     /// # Panics
     /// When str0m refuses it.
     pub fn answer(&mut self, admitted: &Admitted, fingerprint: &Fingerprint) {
-        self.rtc
-            .add_remote_candidate(Candidate::host(NODE_ADDRESS, "udp").expect("a host candidate"));
+        for &address in &admitted.candidates {
+            let candidate = Candidate::host(address, "udp").expect("a host candidate");
+            self.rtc.add_remote_candidate(candidate);
+        }
         let mut direct = self.rtc.direct_api();
         direct.set_ice_controlling(true);
         direct.set_remote_ice_credentials(IceCreds {
@@ -196,7 +197,7 @@ impl Peer {
     /// # Panics
     /// For a publisher.
     #[must_use]
-    pub fn received(&self) -> &Continuity {
+    pub fn received(&self) -> &Received {
         match self.part {
             Part::Viewer { ssrc, .. } => self.received_on(ssrc),
             Part::Publisher { .. } => panic!("a publisher receives nothing"),
@@ -208,7 +209,7 @@ impl Peer {
     /// # Panics
     /// For a peer without one.
     #[must_use]
-    pub fn heard(&self) -> &Continuity {
+    pub fn heard(&self) -> &Received {
         match self.part {
             Part::Viewer {
                 voice: Some(ssrc), ..
@@ -219,8 +220,8 @@ impl Peer {
         }
     }
 
-    fn received_on(&self, ssrc: Ssrc) -> &Continuity {
-        static NOTHING: Continuity = Continuity::nothing();
+    fn received_on(&self, ssrc: Ssrc) -> &Received {
+        static NOTHING: Received = Received::nothing();
         self.received.get(&*ssrc).unwrap_or(&NOTHING)
     }
 
@@ -363,8 +364,14 @@ impl Peer {
                 }
             }
             Event::RtpPacket(packet) => {
-                if let Some(stamp) = Stamp::read(&packet.payload) {
-                    let ssrc = *packet.header.ssrc;
+                let ssrc = *packet.header.ssrc;
+                let kind = match &self.part {
+                    Part::Viewer { voice, .. } if *voice == Some(packet.header.ssrc) => {
+                        MediaKind::Audio
+                    }
+                    Part::Viewer { .. } | Part::Publisher { .. } => MediaKind::Video,
+                };
+                if let Some(stamp) = Stamp::read(&packet.payload, kind) {
                     self.received.entry(ssrc).or_default().note(
                         *packet.seq_no,
                         packet.header.timestamp,

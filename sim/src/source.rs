@@ -14,8 +14,14 @@ use crate::stamp::Stamp;
 const VP8_CLOCK_HZ: u32 = 90_000;
 const OPUS_CLOCK_HZ: u32 = 48_000;
 const FRAME_INTERVAL: Duration = Duration::from_micros(33_333);
-const PACKETS_A_FRAME: usize = 4;
+const PACKETS_A_FRAME: u8 = 4;
 const VOICE_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Header extension ids of these peers (RFC 8285).
+pub(crate) const TRANSPORT_CC: u8 = 3;
+pub(crate) const MID: u8 = 4;
+pub(crate) const RID: u8 = 10;
+pub(crate) const REPAIRED_RID: u8 = 11;
 
 /// The mid of a medium of these peers.
 #[must_use]
@@ -30,8 +36,10 @@ pub fn mid(kind: MediaKind) -> &'static str {
 #[must_use]
 pub fn extensions() -> Extensions {
     Extensions {
-        mid: Some(4),
-        transport_cc: Some(3),
+        mid: Some(MID),
+        rid: Some(RID),
+        repaired_rid: Some(REPAIRED_RID),
+        transport_cc: Some(TRANSPORT_CC),
         ..Extensions::default()
     }
 }
@@ -65,6 +73,7 @@ pub(crate) struct Camera {
     pub(crate) number: u64,
     pub(crate) timestamp: u32,
     pub(crate) keyframe_wanted: bool,
+    frame: u32,
 }
 
 impl Camera {
@@ -76,6 +85,7 @@ impl Camera {
             number: 0,
             timestamp: 0,
             keyframe_wanted: true,
+            frame: 0,
         }
     }
 
@@ -89,21 +99,32 @@ impl Camera {
         let Some(stream) = direct.stream_tx(&ssrc) else {
             return false;
         };
-        let keyframe = std::mem::take(&mut self.keyframe_wanted);
-        for n in 0..PACKETS_A_FRAME {
+        let key = std::mem::take(&mut self.keyframe_wanted);
+        for part in 0..PACKETS_A_FRAME {
             let stamp = Stamp {
                 publisher,
+                ssrc: *ssrc,
+                key,
                 number: self.number,
+                frame: self.frame,
+                part,
+                parts: PACKETS_A_FRAME,
+                ..Stamp::default()
             };
-            let is_last = n + 1 == PACKETS_A_FRAME;
+            let is_last = part + 1 == PACKETS_A_FRAME;
             // Sizes that differ by a byte, and a shorter last one, as packetisers make them.
-            let len = if is_last { 400 } else { 1_100 - n % 2 };
-            let payload = stamp.vp8(len, n == 0, keyframe);
+            let len = if is_last {
+                400
+            } else {
+                1_100 - usize::from(part % 2)
+            };
+            let payload = stamp.vp8(len, None);
             let packet = RtpWrite::new(pt, self.seq.into(), self.timestamp, now, payload);
             stream.write_rtp(packet.marker(is_last));
             self.seq += 1;
             self.number += 1;
         }
+        self.frame += 1;
         self.timestamp = self.timestamp.wrapping_add(VP8_CLOCK_HZ / 30);
         self.next_at += FRAME_INTERVAL;
         true
@@ -141,11 +162,12 @@ impl Microphone {
         };
         let stamp = Stamp {
             publisher,
+            ssrc: *self.ssrc,
             number: self.number,
+            ..Stamp::default()
         };
         let timestamp = u32::try_from(self.number * 960).unwrap_or(0);
-        // Nobody reads Opus on the way, so the stamp needs no disguise.
-        let payload = stamp.vp8(80, false, false);
+        let payload = stamp.opus(80);
         let packet = RtpWrite::new(pt, (self.number + 1).into(), timestamp, now, payload);
         stream.write_rtp(packet.marker(self.number == 0));
         self.number += 1;

@@ -55,7 +55,20 @@ fn packages_depend_only_along_the_arrows() {
             ],
         ),
         ("controlplane", &["dataplane-api", "turn"]),
-        ("sim", &["codecs", "dataplane-api", "dataplane-engine"]),
+        (
+            "sim",
+            &["codecs", "turn", "dataplane-api", "dataplane-engine"],
+        ),
+        (
+            "fuzz",
+            &[
+                "codecs",
+                "turn",
+                "dataplane-api",
+                "dataplane-engine",
+                "controlplane",
+            ],
+        ),
         (
             "perf",
             &[
@@ -268,6 +281,7 @@ fn unsafe_stands_only_where_the_kernel_is_called() {
         "dataplane",
         "controlplane",
         "sim",
+        "fuzz",
     ] {
         let path = format!("{ROOT}/{directory}/src/lib.rs");
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));

@@ -1,12 +1,19 @@
 //! AV1 packets (RTP Payload Format For AV1 version 1.0.0, section 4.4): the aggregation header and the OBU
 //! elements after it.
 
-use crate::bytes::Reader;
+mod depacketize;
+mod obu;
+mod packetize;
 
-/// Sequence header (AV1 specification section 6.2.2).
-const OBU_SEQUENCE_HEADER: u8 = 1;
-/// The longest leb128 (AV1 specification section 4.10.5).
-const LEB128_OCTETS_MAX: u32 = 8;
+pub(super) use depacketize::{Gather, beginning};
+pub use obu::{
+    OBU_FRAME, OBU_FRAME_HEADER, OBU_SEQUENCE_HEADER, OBU_TEMPORAL_DELIMITER, OBU_TILE_LIST, Obu,
+    Obus,
+};
+pub use packetize::Packetizer;
+
+use crate::bytes::Reader;
+use obu::leb128;
 
 /// A packet's aggregation header, elements known to fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,20 +114,6 @@ fn check_obu(element: &[u8], is_fragment: bool) -> Option<()> {
         }
     }
     Some(())
-}
-
-/// AV1 specification section 4.10.5: at most eight octets, the value at most 32 bits.
-fn leb128(reader: &mut Reader<'_>) -> Option<u64> {
-    let mut value = 0_u64;
-    for octet in 0..LEB128_OCTETS_MAX {
-        let byte = reader.u8()?;
-        let bits = u64::from(byte & 0x7F);
-        value |= bits.checked_shl(octet.saturating_mul(7))?;
-        if byte & 0x80 == 0 {
-            return (value <= u64::from(u32::MAX)).then_some(value);
-        }
-    }
-    None
 }
 
 /// The packet begins a coded video sequence, or carries a sequence header.

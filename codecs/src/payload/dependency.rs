@@ -3,11 +3,13 @@
 //!
 //! Three readers, from cheap to complete: [`Mandatory`] needs nothing but the three octets every descriptor
 //! has; [`Structure`] is the template structure a keyframe brings; [`Frame`] resolves a descriptor against
-//! the structure in force.
+//! the structure in force. [`Frame::write`] is the way back, [`patch_frame_number`] renumbers in place.
 
 mod structure;
+mod write;
 
 pub use structure::Structure;
+pub use write::patch_frame_number;
 
 use crate::bits::BitReader;
 
@@ -65,6 +67,26 @@ pub enum Indication {
     Required,
 }
 
+impl Indication {
+    fn from_bits(bits: u64) -> Indication {
+        match bits & 3 {
+            0 => Indication::NotPresent,
+            1 => Indication::Discardable,
+            2 => Indication::Switch,
+            _ => Indication::Required,
+        }
+    }
+
+    fn bits(self) -> u32 {
+        match self {
+            Indication::NotPresent => 0,
+            Indication::Discardable => 1,
+            Indication::Switch => 2,
+            Indication::Required => 3,
+        }
+    }
+}
+
 /// The indications of one frame, two bits a decode target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Indications(u64);
@@ -74,12 +96,7 @@ impl Indications {
     #[must_use]
     pub fn get(self, target: usize) -> Indication {
         let shift = u32::try_from(target.saturating_mul(2)).unwrap_or(u32::MAX);
-        match self.0.checked_shr(shift).unwrap_or(0) & 3 {
-            0 => Indication::NotPresent,
-            1 => Indication::Discardable,
-            2 => Indication::Switch,
-            _ => Indication::Required,
-        }
+        Indication::from_bits(self.0.checked_shr(shift).unwrap_or(0))
     }
 
     fn read(bits: &mut BitReader<'_>, targets: usize) -> Option<Indications> {

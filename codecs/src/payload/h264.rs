@@ -1,17 +1,25 @@
 //! H.264 packets (RFC 6184 section 5): single NAL units, STAP-A and FU-A, as non-interleaved mode has them.
 
+mod depacketize;
+
+pub(super) use depacketize::{append, beginning};
+
 use crate::bytes::Reader;
 
 /// Coded slice of an IDR picture (ITU-T H.264 table 7-1).
 pub const NAL_IDR: u8 = 5;
+/// Supplemental enhancement information (ITU-T H.264 table 7-1).
+pub const NAL_SEI: u8 = 6;
 /// Sequence parameter set (ITU-T H.264 table 7-1).
 pub const NAL_SPS: u8 = 7;
 /// Picture parameter set (ITU-T H.264 table 7-1).
 pub const NAL_PPS: u8 = 8;
+/// Access unit delimiter, the first unit of its access unit (ITU-T H.264 section 7.4.1.2.3).
+pub const NAL_DELIMITER: u8 = 9;
 /// Single-time aggregation packet type A (RFC 6184 section 5.7.1).
-const STAP_A: u8 = 24;
+pub(super) const STAP_A: u8 = 24;
 /// Fragmentation unit type A (RFC 6184 section 5.8).
-const FU_A: u8 = 28;
+pub(super) const FU_A: u8 = 28;
 
 /// What a packet carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,10 +82,10 @@ impl<'a> Payload<'a> {
             nal_type @ 1..=23 => Some(Payload::Single { nal_type }),
             STAP_A => Aggregate::read(rest).map(Payload::Aggregate),
             FU_A => {
-                let (fu, fragment) = rest.split_first()?;
+                // RFC 6184 section 5.8: start and end are never both set; a fragment may be empty.
+                let fu = rest.first()?;
                 let (start, end) = (fu & 0x80 != 0, fu & 0x40 != 0);
-                // RFC 6184 section 5.8: start and end are never both set, a fragment is never empty.
-                if (start && end) || fragment.is_empty() {
+                if start && end {
                     return None;
                 }
                 Some(Payload::Fragment {
@@ -89,6 +97,13 @@ impl<'a> Payload<'a> {
             _ => None,
         }
     }
+}
+
+/// The type of a NAL unit, 1..=23: parameter sets and slices are told apart by it. `None` when it is empty or
+/// of a type that only packets have.
+#[must_use]
+pub fn nal_type(nal: &[u8]) -> Option<u8> {
+    plain_type(*nal.first()?)
 }
 
 /// The type in a NAL unit header when it is a coded unit, 1..=23, rather than a packet type.

@@ -1,21 +1,29 @@
 //! H.265 packets (RFC 7798 section 4.4): single NAL units, aggregation packets and fragmentation units,
 //! without decoding order numbers (`sprop-max-don-diff` 0).
 
+mod depacketize;
+
+pub(super) use depacketize::{append, beginning};
+
 use crate::bytes::Reader;
 
 /// Video parameter set (ITU-T H.265 table 7-1).
 pub const NAL_VPS: u8 = 32;
 /// Sequence parameter set (ITU-T H.265 table 7-1).
 pub const NAL_SPS: u8 = 33;
+/// Picture parameter set (ITU-T H.265 table 7-1).
+pub const NAL_PPS: u8 = 34;
+/// Access unit delimiter, the first unit of its access unit (ITU-T H.265 section 7.4.2.4.4).
+pub const NAL_DELIMITER: u8 = 35;
 /// First and last type of intra random access pictures: BLA, IDR, CRA (ITU-T H.265 table 7-1).
 const NAL_IRAP_FIRST: u8 = 16;
 const NAL_IRAP_LAST: u8 = 21;
 /// Aggregation packet (RFC 7798 section 4.4.2).
-const AP: u8 = 48;
+pub(super) const AP: u8 = 48;
 /// Fragmentation unit (RFC 7798 section 4.4.3).
-const FU: u8 = 49;
+pub(super) const FU: u8 = 49;
 /// Octets of a NAL unit header (ITU-T H.265 section 7.3.1.2).
-const NAL_HEADER_LEN: usize = 2;
+pub(super) const NAL_HEADER_LEN: usize = 2;
 
 /// What a packet carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +65,7 @@ impl<'a> Aggregate<'a> {
             if unit.len() < NAL_HEADER_LEN {
                 return None;
             }
-            nal_type(*unit.first()?)?;
+            plain_type(*unit.first()?)?;
             if reader.is_empty() {
                 return Some(Aggregate { units });
             }
@@ -87,6 +95,7 @@ impl<'a> Payload<'a> {
             FU => {
                 let (fu, fragment) = rest.split_first()?;
                 let (start, end) = (fu & 0x80 != 0, fu & 0x40 != 0);
+                // RFC 7798 section 4.4.3: never both set, and never empty.
                 if (start && end) || fragment.is_empty() {
                     return None;
                 }
@@ -98,31 +107,41 @@ impl<'a> Payload<'a> {
                 })
             }
             _ => Some(Payload::Single {
-                nal_type: nal_type(first)?,
+                nal_type: plain_type(first)?,
                 temporal,
             }),
         }
     }
 }
 
+/// The type of a NAL unit, 0..=47: parameter sets and pictures are told apart by it. `None` when it has no
+/// whole header or is of a type that only packets have.
+#[must_use]
+pub fn nal_type(nal: &[u8]) -> Option<u8> {
+    let ([first, _], _) = nal.split_first_chunk::<NAL_HEADER_LEN>()?;
+    plain_type(*first)
+}
+
 /// The type in the first octet of a NAL unit header when it is a coded unit rather than a packet type.
-fn nal_type(first: u8) -> Option<u8> {
+fn plain_type(first: u8) -> Option<u8> {
     Some((first >> 1) & 0x3F).filter(|kind| *kind < AP)
+}
+
+/// Intra random access pictures: a decoder can begin with one.
+#[must_use]
+pub fn is_random_access(nal_type: u8) -> bool {
+    (NAL_IRAP_FIRST..=NAL_IRAP_LAST).contains(&nal_type)
 }
 
 /// The packet carries a video or sequence parameter set, or a random access picture or its first part.
 #[must_use]
 pub fn is_keyframe(payload: &[u8]) -> bool {
-    let key = |kind: u8| {
-        (NAL_IRAP_FIRST..=NAL_IRAP_LAST).contains(&kind) || kind == NAL_VPS || kind == NAL_SPS
-    };
+    let key = |kind: u8| is_random_access(kind) || kind == NAL_VPS || kind == NAL_SPS;
     match Payload::parse(payload) {
         Some(Payload::Single { nal_type, .. }) => key(nal_type),
-        Some(Payload::Aggregate(aggregate)) => aggregate.nals().any(|nal| {
-            nal.first()
-                .and_then(|first| nal_type(*first))
-                .is_some_and(key)
-        }),
+        Some(Payload::Aggregate(aggregate)) => {
+            aggregate.nals().any(|nal| nal_type(nal).is_some_and(key))
+        }
         Some(Payload::Fragment {
             nal_type, start, ..
         }) => start && key(nal_type),

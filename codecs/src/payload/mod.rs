@@ -1,15 +1,26 @@
-//! Payload descriptors: as much of each codec's payload format as keyframes, layers and rewriting need.
+//! Payload formats: as much of each codec's as keyframes, layers and rewriting need, and for those who store
+//! or bring in media, frames out of payloads ([`Depacketizer`]) and payloads out of frames (a `Packetizer` a
+//! codec).
 //!
 //! Only descriptors are read, never coded pictures. Whatever is odd reads as `None`: the caller forwards the
 //! packet opaque or drops it, and no frame is taken for a keyframe by mistake.
 
 pub mod av1;
+mod depacketize;
 pub mod dependency;
 pub mod h264;
 pub mod h265;
+pub mod nal;
 pub mod opus;
+mod packetize;
+pub mod red;
 pub mod vp8;
 pub mod vp9;
+
+pub use depacketize::{Depacketizer, Dropped, Format, Frame};
+pub use packetize::Packed;
+
+use crate::bytes::{Reader, WriteError, Writer, put};
 
 /// The codecs whose payload this crate reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,8 +74,17 @@ impl PictureId {
         }
     }
 
+    /// How many bits it has: 7 or 15.
+    #[must_use]
+    pub fn bits(self) -> u32 {
+        match self {
+            PictureId::Short(_) => 7,
+            PictureId::Long(_) => 15,
+        }
+    }
+
     /// Reads the M bit and the seven or fifteen bits after it (RFC 7741 section 4.2, RFC 9628 section 4.2).
-    fn read(reader: &mut crate::bytes::Reader<'_>) -> Option<PictureId> {
+    fn read(reader: &mut Reader<'_>) -> Option<PictureId> {
         let first = reader.u8()?;
         if first & 0x80 == 0 {
             return Some(PictureId::Short(first));
@@ -74,16 +94,22 @@ impl PictureId {
     }
 
     /// Overwrites the picture id at `at` with the low bits of `value`, in the same width.
-    fn patch(
-        self,
-        payload: &mut [u8],
-        at: usize,
-        value: u16,
-    ) -> Result<(), crate::bytes::WriteError> {
+    ///
+    /// # Errors
+    /// [`WriteError::Space`] when `payload` ends before it.
+    pub fn patch(self, payload: &mut [u8], at: usize, value: u16) -> Result<(), WriteError> {
         let [high, low] = value.to_be_bytes();
         match self {
-            PictureId::Short(_) => crate::bytes::put(payload, at, &[low & 0x7F]),
-            PictureId::Long(_) => crate::bytes::put(payload, at, &[high | 0x80, low]),
+            PictureId::Short(_) => put(payload, at, &[low & 0x7F]),
+            PictureId::Long(_) => put(payload, at, &[high | 0x80, low]),
+        }
+    }
+
+    /// Writes the M bit and the low seven or fifteen bits.
+    fn write(self, writer: &mut Writer<'_>) -> Result<(), WriteError> {
+        match self {
+            PictureId::Short(value) => writer.u8(value & 0x7F),
+            PictureId::Long(value) => writer.u16(value | 0x8000),
         }
     }
 }

@@ -1,5 +1,11 @@
 //! Opus packets (RFC 6716 section 3): the table of contents and the duration.
 
+mod depacketize;
+mod packetize;
+
+pub(super) use depacketize::append;
+pub use packetize::Packetizer;
+
 /// The longest packet, in samples at 48 kHz: 120 ms (RFC 6716 section 3.4, requirement R5).
 pub const DURATION_MAX: u32 = 5_760;
 /// Opus counts RTP time at 48 kHz whatever it codes (RFC 7587 section 4.1).

@@ -1,5 +1,11 @@
 //! The VP8 payload descriptor (RFC 7741 section 4.2).
 
+mod depacketize;
+mod packetize;
+
+pub(super) use depacketize::{append, beginning, finish};
+pub use packetize::{Fields, Packetizer};
+
 use super::PictureId;
 use crate::bytes::{Reader, WriteError, put};
 
@@ -25,8 +31,12 @@ pub struct Descriptor {
     pub key_idx: Option<u8>,
     /// Octets of the descriptor: the VP8 payload begins here.
     pub len: usize,
-    picture_id_at: usize,
-    tl0_pic_idx_at: usize,
+    /// Where the picture id stands, if there is one.
+    pub picture_id_at: usize,
+    /// Where TL0PICIDX stands, if there is one.
+    pub tl0_pic_idx_at: usize,
+    /// Where the octet that ends with KEYIDX stands, if there is one.
+    pub key_idx_at: usize,
 }
 
 /// The temporal layer of a frame.
@@ -56,6 +66,7 @@ impl Descriptor {
             0 => None,
             _ => Some(reader.u8()?),
         };
+        let key_idx_at = at(&reader);
         // One octet holds TID, Y and KEYIDX; T and K say which of them mean something.
         let layer = match extended & 0x30 {
             0 => 0,
@@ -78,6 +89,7 @@ impl Descriptor {
             len: at(&reader),
             picture_id_at,
             tl0_pic_idx_at,
+            key_idx_at,
         })
     }
 
@@ -106,6 +118,25 @@ impl Descriptor {
         }
         Ok(())
     }
+
+    /// Overwrites KEYIDX in `payload`, the bytes this descriptor was read from, with the low five bits of
+    /// `key_idx`. A descriptor without one stays as it is.
+    ///
+    /// # Errors
+    /// [`WriteError::Space`] when `payload` is shorter than the descriptor.
+    pub fn patch_key_idx(&self, payload: &mut [u8], key_idx: u8) -> Result<(), WriteError> {
+        if self.key_idx.is_none() {
+            return Ok(());
+        }
+        let octet = payload.get_mut(self.key_idx_at).ok_or(WriteError::Space)?;
+        *octet = (*octet & 0xE0) | (key_idx & 0x1F);
+        Ok(())
+    }
+}
+
+/// The frame is a key frame: P bit clear (RFC 7741 section 4.3), start code present.
+fn is_key(frame: &[u8]) -> bool {
+    matches!(frame, [tag, _, _, s0, s1, s2, ..] if tag & 1 == 0 && [*s0, *s1, *s2] == START_CODE)
 }
 
 /// The packet begins a key frame: first partition, P bit clear (RFC 7741 section 4.3), start code present.
@@ -114,11 +145,7 @@ pub fn is_keyframe(payload: &[u8]) -> bool {
     let Some(descriptor) = Descriptor::parse(payload) else {
         return false;
     };
-    descriptor.begins_frame()
-        && matches!(
-            payload.get(descriptor.len..),
-            Some([tag, _, _, s0, s1, s2, ..]) if tag & 1 == 0 && [*s0, *s1, *s2] == START_CODE
-        )
+    descriptor.begins_frame() && payload.get(descriptor.len..).is_some_and(is_key)
 }
 
 #[cfg(test)]
@@ -159,6 +186,23 @@ mod tests {
         let descriptor = Descriptor::parse(&short).unwrap();
         descriptor.patch(&mut short, 0x1FF, 200).unwrap();
         assert_eq!(short, [0x90, 0x80, 0x7F, 0xAA]);
+    }
+
+    #[test]
+    fn a_patched_key_index_keeps_the_temporal_layer() {
+        let mut full = FULL;
+        let descriptor = Descriptor::parse(&full).unwrap();
+        descriptor.patch_key_idx(&mut full, 0xFF).unwrap();
+        let patched = Descriptor::parse(&full).unwrap();
+        assert_eq!(patched.key_idx, Some(31));
+        assert_eq!(patched.temporal, descriptor.temporal);
+        full[5] = FULL[5];
+        assert_eq!(full, FULL);
+        // Without K nothing is written, although the octet is there for TID.
+        let mut without = [0x90, 0x20, 0x40, 0xAA];
+        let descriptor = Descriptor::parse(&without).unwrap();
+        descriptor.patch_key_idx(&mut without, 0xFF).unwrap();
+        assert_eq!(without, [0x90, 0x20, 0x40, 0xAA]);
     }
 
     #[test]

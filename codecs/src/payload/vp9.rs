@@ -1,5 +1,11 @@
 //! The VP9 payload descriptor (RFC 9628 section 4.2).
 
+mod depacketize;
+mod packetize;
+
+pub(super) use depacketize::{Gather, beginning};
+pub use packetize::{Fields, Mode, Packetizer};
+
 use super::PictureId;
 use crate::bytes::{Reader, WriteError, put};
 
@@ -29,8 +35,10 @@ pub struct Descriptor {
     pub structure: Option<Structure>,
     /// Octets of the descriptor: the VP9 payload begins here.
     pub len: usize,
-    picture_id_at: usize,
-    tl0_pic_idx_at: usize,
+    /// Where the picture id stands, if there is one.
+    pub picture_id_at: usize,
+    /// Where TL0PICIDX stands, if there is one.
+    pub tl0_pic_idx_at: usize,
 }
 
 /// Where a frame stands among the layers.
@@ -241,6 +249,15 @@ mod tests {
         assert!(descriptor.flexible);
         assert_eq!(descriptor.tl0_pic_idx, None);
         assert_eq!(descriptor.len, 5);
+    }
+
+    /// In flexible mode the octet where TL0PICIDX would stand is a reference: it keeps its value.
+    #[test]
+    fn a_patch_in_flexible_mode_touches_the_picture_id_only() {
+        let mut payload = [0xF8, 0x01, 0x00, 0x03, 0x04, 0xFF];
+        let descriptor = Descriptor::parse(&payload).unwrap();
+        descriptor.patch(&mut payload, 0x1FF, 200).unwrap();
+        assert_eq!(payload, [0xF8, 0x7F, 0x00, 0x03, 0x04, 0xFF]);
     }
 
     #[test]

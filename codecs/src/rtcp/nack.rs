@@ -49,17 +49,31 @@ impl<'a> Nack<'a> {
     }
 }
 
-/// Writes a NACK for `seqs`, sorted from old to new, and returns its length: 12 octets and 4 for every 17
-/// consecutive numbers begun.
+/// What [`write()`] wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Octets.
+    pub len: usize,
+    /// How many of the numbers, from the first on. Fewer than given when the packet is full: the caller
+    /// continues there in another packet.
+    pub seqs: usize,
+}
+
+/// Writes a NACK for `seqs`, sorted from old to new: 12 octets and 4 for every 17 consecutive numbers begun.
+/// A number may stand there twice.
 ///
 /// # Errors
-/// [`WriteError::Value`] when `seqs` is empty, [`WriteError::Space`] when `out` is too short.
+/// [`WriteError::Value`] when `seqs` is empty, [`WriteError::Space`] when not one entry fits into `out`.
 pub fn write(
     out: &mut [u8],
     sender_ssrc: u32,
     media_ssrc: u32,
     seqs: &[Seq],
-) -> Result<usize, WriteError> {
+) -> Result<Written, WriteError> {
+    let mut rest = seqs;
+    if rest.is_empty() {
+        return Err(WriteError::Value);
+    }
     let mut writer = Writer::new(out);
     begin(&mut writer, usize::from(FMT), PT_RTPFB)?;
     FeedbackHead {
@@ -67,25 +81,35 @@ pub fn write(
         media_ssrc,
     }
     .write(&mut writer)?;
-    let mut rest = seqs.iter().copied();
-    let mut first = rest.next().ok_or(WriteError::Value)?;
+    while let Some((first, mask, after)) = gather(rest) {
+        let [p0, p1] = first.0.to_be_bytes();
+        let [m0, m1] = mask.to_be_bytes();
+        match writer.bytes(&[p0, p1, m0, m1]) {
+            Ok(()) => rest = after,
+            Err(error) if rest.len() == seqs.len() => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(Written {
+        len: finish(writer)?,
+        seqs: seqs.len().saturating_sub(rest.len()),
+    })
+}
+
+/// The first number of `seqs`, the bitmask of those that its entry covers, and the numbers after them.
+fn gather(seqs: &[Seq]) -> Option<(Seq, u16, &[Seq])> {
+    let (first, mut rest) = seqs.split_first()?;
     let mut mask = 0_u16;
-    for seq in rest {
-        match seq.since(first) {
+    while let Some((seq, after)) = rest.split_first() {
+        match seq.since(*first) {
             0 => {}
             ahead @ 1..=BITMASK_BITS => {
                 let bit = u32::from(ahead).saturating_sub(1);
                 mask |= 1_u16.checked_shl(bit).unwrap_or(0);
             }
-            _ => {
-                writer.u16(first.0)?;
-                writer.u16(mask)?;
-                first = seq;
-                mask = 0;
-            }
+            _ => break,
         }
+        rest = after;
     }
-    writer.u16(first.0)?;
-    writer.u16(mask)?;
-    finish(writer)
+    Some((*first, mask, rest))
 }

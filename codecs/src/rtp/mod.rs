@@ -1,7 +1,8 @@
 //! RTP (RFC 3550 section 5.1): reading a packet in place, writing and patching a header, header extensions
-//! (RFC 8285), and sequence numbers that wrap.
+//! (RFC 8285), sequence numbers that wrap, and what a retransmission carries (RFC 4588).
 
 mod ext;
+pub mod rtx;
 pub mod seq;
 pub mod view;
 pub mod write;

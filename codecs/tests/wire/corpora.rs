@@ -1,12 +1,18 @@
 //! Public fuzz corpora, inputs that crashed others, and noise: no reader panics, hangs or reads past an end.
 
-use codecs::payload::{self, Codec, av1, dependency, h264, h265, opus, vp8, vp9};
+use codecs::payload::{
+    self, Codec, Depacketizer, av1, dependency, h264, h265, opus, red, vp8, vp9,
+};
 use codecs::rtcp::{Compound, Packet, is_rtcp};
 use codecs::rtp::view::{header_len, strip_padding};
-use codecs::rtp::{RtpView, extension_range};
+use codecs::rtp::{RtpView, extension_range, rtx};
 use proptest::prelude::*;
 
 use crate::data::{cases, corpus, seeded, unhex};
+use crate::frames::FORMATS;
+
+/// The longest frame the depacketisers below may keep.
+const FRAME_BYTES_MAX: usize = 1_500;
 
 /// Inputs of every file, by the file's name.
 fn corpora() -> Vec<(&'static str, Vec<Vec<u8>>)> {
@@ -155,6 +161,33 @@ fn exercise_payload(payload: &[u8]) {
     if let Some(samples) = opus::duration(payload) {
         assert!((1..=opus::DURATION_MAX).contains(&samples));
     }
+    if let Some(red) = red::Red::parse(payload) {
+        let redundant: usize = red.redundant().map(|block| block.bytes.len()).sum();
+        assert!(redundant + red.primary.bytes.len() < payload.len());
+    }
+    if let Some((_, original)) = rtx::read_osn(payload) {
+        assert_eq!(original.len() + rtx::OSN_LEN, payload.len());
+    }
+    exercise_depacketizers(payload);
+}
+
+/// The payload as one packet, and cut in two with everything that a caller may do between.
+fn exercise_depacketizers(payload: &[u8]) {
+    let (head, tail) = payload.split_at(payload.len() / 2);
+    for format in FORMATS {
+        let mut depacketizer = Depacketizer::new(format, FRAME_BYTES_MAX);
+        for (i, piece) in (0_u32..).zip([payload, head, tail, payload]) {
+            depacketizer.push(piece, i / 2, i % 2 == 1);
+            while let Some(frame) = depacketizer.poll() {
+                assert!((1..=FRAME_BYTES_MAX).contains(&frame.bytes.len()));
+            }
+            assert!(depacketizer.buffer_bytes() <= FRAME_BYTES_MAX);
+            if i == 2 {
+                depacketizer.gap();
+            }
+        }
+        depacketizer.end();
+    }
 }
 
 fn exercise_dependency(element: &[u8]) {
@@ -292,6 +325,30 @@ proptest! {
         let mut bytes = vec![first, second];
         bytes.extend(tail);
         exercise(&bytes);
+    }
+
+    /// A stream of noise, with headers that get past the first checks, timestamps that repeat, and gaps.
+    #[test]
+    fn noise_in_a_depacketizer_never_panics(
+        packets in proptest::collection::vec(
+            (any::<[u8; 2]>(), proptest::collection::vec(any::<u8>(), 0..200), 0..3_u32, 0..5_u8),
+            1..40,
+        ),
+    ) {
+        for format in FORMATS {
+            let mut depacketizer = Depacketizer::new(format, FRAME_BYTES_MAX);
+            for (head, rest, timestamp, what) in &packets {
+                if *what == 0 {
+                    depacketizer.gap();
+                }
+                let payload = [&head[..], rest].concat();
+                depacketizer.push(&payload, *timestamp, *what == 1);
+                while let Some(frame) = depacketizer.poll() {
+                    assert!((1..=FRAME_BYTES_MAX).contains(&frame.bytes.len()));
+                }
+                assert!(depacketizer.buffer_bytes() <= FRAME_BYTES_MAX);
+            }
+        }
     }
 
     #[test]

@@ -5,7 +5,14 @@
 )]
 
 mod corpora;
+mod crash_reports;
 mod data;
+mod depacketize_vectors;
+mod dependency_round_trips;
+mod differential;
+mod frames;
+mod packetize_rules;
+mod payload_round_trips;
 mod rtcp_round_trips;
 mod rtcp_vectors;
 mod rtp_round_trips;

@@ -88,16 +88,24 @@ proptest! {
     fn a_nack_names_exactly_the_lost_packets(
         first in any::<u16>(),
         gaps in vec(prop_oneof![8 => 1..4_u16, 1 => 1..200_u16], 0..60),
+        space in 16..400_usize,
     ) {
         let mut seqs = vec![Seq(first)];
         for gap in gaps {
             seqs.push(seqs[seqs.len() - 1].plus(gap));
         }
-        let mut out = [0; 400];
-        let len = nack::write(&mut out, 1, 2, &seqs).expect("room");
-        let Packet::Nack(read) = only(&out[..len]) else { panic!("not a NACK") };
-        prop_assert_eq!((read.sender_ssrc, read.media_ssrc), (1, 2));
-        prop_assert_eq!(read.seqs().collect::<Vec<_>>(), seqs);
+        let mut told = Vec::new();
+        let mut out = vec![0; space];
+        while told.len() < seqs.len() {
+            let written = nack::write(&mut out, 1, 2, &seqs[told.len()..]).expect("room for one");
+            prop_assert!(written.seqs > 0 && written.len <= space);
+            let Packet::Nack(read) = only(&out[..written.len]) else { panic!("not a NACK") };
+            prop_assert_eq!((read.sender_ssrc, read.media_ssrc), (1, 2));
+            let before = told.len();
+            told.extend(read.seqs());
+            prop_assert_eq!(told.len(), before + written.seqs);
+        }
+        prop_assert_eq!(told, seqs);
     }
 
     #[test]
@@ -265,7 +273,13 @@ fn a_short_buffer_is_refused_at_every_length() {
             write_fir(&mut out, 1, FirEntry { ssrc: 2, seq_nr: 0 }).is_ok(),
             len >= 20
         );
-        assert_eq!(nack::write(&mut out, 1, 2, &seqs).is_ok(), len >= 20);
+        let told = nack::write(&mut out, 1, 2, &seqs).map(|written| written.seqs);
+        let space = match len {
+            0..16 => Err(WriteError::Space),
+            16..20 => Ok(1),
+            _ => Ok(2),
+        };
+        assert_eq!(told, space);
         assert_eq!(
             write_sr(&mut out, &SenderInfo::default(), &[]).is_ok(),
             len >= 28
@@ -301,6 +315,9 @@ fn writers_chain_into_a_compound() {
 fn seventeen_lost_packets_are_one_entry() {
     let seqs: Vec<_> = (0..18).map(|i| Seq(65_530).plus(i)).collect();
     let mut out = [0; 40];
-    assert_eq!(nack::write(&mut out, 1, 2, &seqs[..17]), Ok(16));
-    assert_eq!(nack::write(&mut out, 1, 2, &seqs), Ok(20));
+    let mut write = |seqs: &[Seq]| nack::write(&mut out, 1, 2, seqs).map(|w| (w.len, w.seqs));
+    assert_eq!(write(&seqs[..17]), Ok((16, 17)));
+    assert_eq!(write(&seqs), Ok((20, 18)));
+    // A number that stands there twice takes nothing and is taken.
+    assert_eq!(write(&[Seq(5), Seq(5), Seq(6)]), Ok((16, 3)));
 }

@@ -327,10 +327,10 @@ impl Lines {
             if !bases.contains(&address.ip()) {
                 bases.push(address.ip());
             }
-            let foundation = 1 + bases
-                .iter()
-                .position(|base| *base == address.ip())
-                .unwrap_or(0);
+            let foundation = (1_usize..)
+                .zip(&bases)
+                .find(|(_, base)| **base == address.ip())
+                .map_or(1, |(number, _)| number);
             self.line(format_args!(
                 "a=candidate:{foundation} 1 udp {} {} {} typ host",
                 host_priority(index),
@@ -345,8 +345,8 @@ impl Lines {
 /// RFC 8445 section 5.1.2.1: type preference 126 for host, component 1, the local preference falling
 /// from 65,535 in the order the operator advertises.
 fn host_priority(index: usize) -> u32 {
-    let local = 65_535 - u32::try_from(index.min(65_535)).unwrap_or(65_535);
-    (126 << 24) + (local << 8) + (256 - 1)
+    let local = u16::MAX.saturating_sub(u16::try_from(index).unwrap_or(u16::MAX));
+    (126 << 24) | (u32::from(local) << 8) | (256 - 1)
 }
 
 /// `sha-256 AB:CD:...` (RFC 8122 section 5).

@@ -30,11 +30,9 @@ pub(super) fn check(body: &[u8]) -> Result<&str, SdpError> {
             limit: SDP_BYTES_MAX,
         });
     }
-    let mut lines = 0;
-    let mut sections = 0;
-    for line in body.split(|&byte| byte == b'\n') {
-        lines += 1;
-        if lines > LINES_MAX {
+    let mut sections = 0_usize;
+    for (number, line) in (1_usize..).zip(body.split(|&byte| byte == b'\n')) {
+        if number > LINES_MAX {
             return Err(SdpError::TooLarge {
                 what: "lines of SDP",
                 limit: LINES_MAX,
@@ -44,12 +42,12 @@ pub(super) fn check(body: &[u8]) -> Result<&str, SdpError> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.iter().any(|&byte| byte == 0 || byte == b'\r') {
             return Err(SdpError::Bad {
-                line: lines,
+                line: number,
                 what: "holds a NUL or a lone CR".to_owned(),
             });
         }
         if line.starts_with(b"m=") {
-            sections += 1;
+            sections = sections.saturating_add(1);
         }
         if sections > SECTIONS_MAX {
             return Err(SdpError::TooLarge {
@@ -59,11 +57,12 @@ pub(super) fn check(body: &[u8]) -> Result<&str, SdpError> {
         }
     }
     std::str::from_utf8(body).map_err(|error| SdpError::Bad {
-        line: 1 + body
+        line: body
             .iter()
             .take(error.valid_up_to())
             .filter(|&&byte| byte == b'\n')
-            .count(),
+            .count()
+            .saturating_add(1),
         what: "is not UTF-8".to_owned(),
     })
 }

@@ -276,12 +276,24 @@ impl H264 {
         }
     }
 
-    /// Whether a decoder that announces `self` decodes every stream of `source` (H.264 annex A.2:
-    /// constrained baseline is a subset of the three others); a depacketizer of mode 1 reads mode 0.
+    /// Whether a decoder that announces `self` decodes every stream of `source` (H.264 annex A.2: constrained
+    /// baseline is a subset of the others, main and constrained high of high, all of predictive 4:4:4); a
+    /// depacketizer of mode 1 reads mode 0.
     fn decodes(self, source: H264) -> bool {
-        let superset = source.profile == Profile::CONSTRAINED_BASELINE
-            && [Profile::BASELINE, Profile::MAIN, Profile::HIGH].contains(&self.profile);
-        (self.profile == source.profile || superset) && self.mode >= source.mode
+        let supersets: &[Profile] = match source.profile {
+            Profile::CONSTRAINED_BASELINE => &[
+                Profile::BASELINE,
+                Profile::MAIN,
+                Profile::CONSTRAINED_HIGH,
+                Profile::HIGH,
+                Profile::PREDICTIVE_444,
+            ],
+            Profile::MAIN | Profile::CONSTRAINED_HIGH => &[Profile::HIGH, Profile::PREDICTIVE_444],
+            Profile::HIGH => &[Profile::PREDICTIVE_444],
+            _ => &[],
+        };
+        let reads = self.profile == source.profile || supersets.contains(&self.profile);
+        reads && self.mode >= source.mode
     }
 }
 
@@ -291,6 +303,7 @@ impl Profile {
     const MAIN: Profile = Profile(0x4d00);
     const HIGH: Profile = Profile(0x6400);
     const CONSTRAINED_HIGH: Profile = Profile(0x640c);
+    const PREDICTIVE_444: Profile = Profile(0xf400);
 
     /// RFC 6184 section 8.1, table 5: which bits of `profile-iop` matter depends on `profile_idc`, so
     /// 42c015, 42e01f and 4d801f are all constrained baseline.
@@ -438,6 +451,19 @@ mod tests {
         assert!(fits(constrained, single), "mode 1 reads mode 0");
         assert!(!fits(single, constrained));
         assert!(!fits(constrained, main));
+        let constrained_high = h264("packetization-mode=1;profile-level-id=640c1f");
+        let predictive = h264("packetization-mode=1;profile-level-id=f4001f");
+        assert!(fits(high, main) && fits(high, constrained_high));
+        assert!(
+            [constrained, main, constrained_high, high]
+                .iter()
+                .all(|&source| fits(predictive, source))
+        );
+        assert!(!fits(high, predictive));
+        assert!(fits(constrained_high, constrained));
+        assert!(
+            !fits(constrained_high, high) && !fits(main, high) && !fits(main, constrained_high)
+        );
         let both = [codec(main, 100), codec(constrained, 101)];
         assert_eq!(
             fitting(&both, constrained).map(|codec| codec.pt),

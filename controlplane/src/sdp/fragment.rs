@@ -25,8 +25,7 @@ impl Fragment {
         let text = caps::check(body)?;
         let mut ufrag = None;
         let mut pwd = None;
-        for (index, line) in text.lines().enumerate() {
-            let number = index + 1;
+        for (number, line) in (1..).zip(text.lines()) {
             let line = line.trim_end();
             // The first pair is the pair of the bundle; further sections repeat it.
             if ufrag.is_none() && line.starts_with("a=ice-ufrag:") {

@@ -38,7 +38,7 @@ pub(super) fn layers(section: &Section) -> Result<Vec<Rid>, SdpError> {
         )));
     }
     for (index, layer) in layers.iter().enumerate() {
-        if layers[..index].iter().any(|other| other.id == layer.id) {
+        if layers.iter().take(index).any(|other| other.id == layer.id) {
             return Err(bad(
                 section.line,
                 format!("has the layer `{}` twice", layer.id),

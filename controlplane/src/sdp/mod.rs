@@ -6,6 +6,10 @@
 //! ```
 //! webrtc-sdp reads the lines whose meaning we use; the answer is written by ourselves. A peer's bytes
 //! never panic and never pass a cap: every refusal is an [`SdpError`] that names the line or the section.
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)
+)]
 
 mod answer;
 mod attributes;

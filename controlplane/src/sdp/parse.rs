@@ -124,10 +124,10 @@ impl Offer {
     pub fn parse(body: &[u8]) -> Result<Offer, SdpError> {
         let text = caps::check(body)?;
         let mut reader = Reader::default();
-        for (index, line) in text.lines().enumerate() {
+        for (number, line) in (1..).zip(text.lines()) {
             let line = line.trim_end();
             if !line.is_empty() {
-                reader.line(index + 1, line)?;
+                reader.line(number, line)?;
             }
         }
         reader.finish(text.lines().count().max(1))
@@ -153,7 +153,7 @@ impl Reader {
             if kind != wanted {
                 return Err(bad(number, format!("`{wanted}=` is expected here")));
             }
-            self.prologue += 1;
+            self.prologue = self.prologue.saturating_add(1);
             read(number, line)?;
             return Ok(());
         }
@@ -181,7 +181,7 @@ impl Reader {
         };
         let mut section = Section {
             line: number,
-            number: self.sections.len() + 1,
+            number: self.sections.len().saturating_add(1),
             media,
             protocol: words.nth(1).unwrap_or_default().to_owned(),
             formats: words.map(str::to_owned).collect(),
@@ -244,7 +244,8 @@ impl Reader {
             section.attributes.extmaps.extend(inherited);
         }
         let tagged = self.tagged(bundle.as_deref())?;
-        let transport = transport(&self.session, &self.sections[tagged])?;
+        let carrier = self.sections.get(tagged).ok_or_else(nothing_live)?;
+        let transport = transport(&self.session, carrier)?;
         let extmap_allow_mixed = self.session.extmap_allow_mixed
             || self
                 .sections
@@ -285,7 +286,7 @@ impl Reader {
             if !mids.contains(&tag.as_str()) {
                 return Err(bad(*line, "bundles a mid that no section has"));
             }
-            if tags[..index].contains(tag) {
+            if tags.iter().take(index).any(|other| other == tag) {
                 return Err(bad(*line, "bundles a mid twice"));
             }
         }
@@ -301,11 +302,15 @@ impl Reader {
         });
         match by_group.or_else(|| self.sections.iter().position(live)) {
             Some(index) => Ok(index),
-            None => Err(SdpError::Unsupported {
-                section: "the offer".to_owned(),
-                what: "every media section has port 0".to_owned(),
-            }),
+            None => Err(nothing_live()),
         }
+    }
+}
+
+fn nothing_live() -> SdpError {
+    SdpError::Unsupported {
+        section: "the offer".to_owned(),
+        what: "every media section has port 0".to_owned(),
     }
 }
 

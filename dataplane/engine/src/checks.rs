@@ -11,7 +11,7 @@ use crate::shard::{Handover, Shard};
 use crate::table::Key;
 use crate::time::Micros;
 use crate::transport::handshake::HandshakeInput;
-use crate::transport::ice::PathChange;
+use crate::transport::ice::{Check, PathChange};
 use crate::transport::ufrag::read_ufrag;
 
 impl Shard {
@@ -49,31 +49,38 @@ impl Shard {
             .sessions
             .get_mut(key)
             .ok_or(DropReason::StunUnknownUser)?;
-        if !session.ice.accepts_username(username.as_bytes()) {
-            return Err(DropReason::StunUnknownUser);
-        }
-        if !message.verify_integrity(session.ice.key()) {
+        let (generation, integrity) = session
+            .ice
+            .key_of(username.as_bytes())
+            .ok_or(DropReason::StunUnknownUser)?;
+        if !message.verify_integrity(integrity) {
             return Err(DropReason::StunIntegrity);
         }
 
+        // MESSAGE-INTEGRITY is all a check needs here: PRIORITY would rate a candidate we never check, the role is
+        // known, FINGERPRINT tells STUN from media where the first byte does not (contracts.md 6).
         let path = datagram.path;
         let id = message.transaction_id();
         if message.ice_controlled().is_some() {
-            // A lite agent never controls (RFC 8445 section 6.1.1).
-            let ice = &session.ice;
+            // A lite agent never controls (RFC 8445 section 6.1.1), whatever the tie-breakers say.
             self.control
                 .push_with(path, BINDING_SUCCESS_LEN_MAX, |out| {
-                    write_role_conflict(out, id, ice.key()).ok()
+                    write_role_conflict(out, id, integrity).ok()
                 });
             return Ok(());
         }
-        let nominated = message.use_candidate();
+        let check = Check {
+            path,
+            id,
+            nominated: message.use_candidate(),
+            generation,
+        };
         self.take_over(now, path, key)?;
         let session = self
             .sessions
             .get_mut(key)
             .ok_or(DropReason::StunUnknownUser)?;
-        match session.ice.on_valid_check(now, path, nominated) {
+        match session.ice.on_valid_check(now, check) {
             PathChange::None => {}
             PathChange::Added { evicted } => {
                 if let Some(evicted) = evicted {
@@ -83,10 +90,13 @@ impl Shard {
             }
             PathChange::Refused => return Err(DropReason::PathLimit),
         }
-        let ice = &session.ice;
+        let (_, integrity) = session
+            .ice
+            .key_of(username.as_bytes())
+            .ok_or(DropReason::StunUnknownUser)?;
         self.control
             .push_with(path, BINDING_SUCCESS_LEN_MAX, |out| {
-                write_binding_success(out, id, path.remote, ice.key()).ok()
+                write_binding_success(out, id, path.remote, integrity).ok()
             });
         if session.gate.start() {
             let (role, fingerprint) = session.handshake.clone();

@@ -22,6 +22,9 @@ impl Shard {
             return;
         };
         self.timers.set(key, &mut session.deadline, None);
+        if session.srtp.is_none() {
+            self.half_open -= 1;
+        }
         for path in session.ice.paths() {
             if self.paths.get(&path) == Some(&key) {
                 self.paths.remove(&path);

@@ -14,7 +14,8 @@ use rand::RngExt;
 
 use crate::forward::Slot;
 use crate::limits::{
-    ENCODINGS_PER_TRACK_MAX, MID_BYTES_MAX, SLOTS_PER_SESSION_MAX, TRACKS_PER_SESSION_MAX,
+    ENCODINGS_PER_TRACK_MAX, HALF_OPEN_PER_SHARD_MAX, MID_BYTES_MAX, SLOTS_PER_SESSION_MAX,
+    TRACKS_PER_SESSION_MAX,
 };
 use crate::publish::{Subscriber, Track};
 use crate::session::Session;
@@ -73,6 +74,15 @@ impl Shard {
                 ),
             });
         }
+        if self.half_open >= HALF_OPEN_PER_SHARD_MAX {
+            return Err(Refused {
+                reason: Refusal::Overloaded,
+                detail: format!(
+                    "shard {} has {} sessions that are not connected yet",
+                    self.config.index, self.half_open
+                ),
+            });
+        }
         check_admit(&admit)?;
         let role = match admit.remote.setup {
             Setup::Active | Setup::ActPass => Role::Server,
@@ -95,12 +105,13 @@ impl Shard {
         let session = Session::new(now, admit, role, ice, slots, rtcp_ssrc);
         let key = self.sessions.insert(session);
         self.session_keys.insert(id, key);
+        self.half_open += 1;
         self.reschedule(now, key);
         self.admitted(key)
     }
 
     fn make_slot(&mut self, spec: SlotSpec) -> Slot {
-        let first_index = self.rng.random_range(1..0x8000);
+        let first_index = [(); 2].map(|()| self.rng.random_range(1..0x8000));
         let first_timestamp = self.rng.random();
         Slot::new(spec, first_index, first_timestamp)
     }
@@ -181,7 +192,7 @@ impl Shard {
             session: key,
             slot: u16::try_from(position).map_err(|_| invalid("slot position"))?,
         };
-        slot.fill(track_key);
+        slot.fill(track_key, track.session);
         track.subscribers.push(subscriber);
         let connected = session.is_connected();
         if connected {
@@ -234,6 +245,7 @@ impl Shard {
             .get_mut(key)
             .ok_or_else(|| unknown("the session is gone"))?;
         session.pacer.set_ceiling(order.policy.egress_bps_max);
+        session.policer.set_ceiling(order.policy.ingress_bps_max);
         session.policy = order.policy;
         Ok(done())
     }

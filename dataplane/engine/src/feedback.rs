@@ -10,10 +10,10 @@ use codecs::rtp::{RtpView, Seq};
 
 use crate::control::ControlQueue;
 use crate::flush::{RESENDS_MAX, Resend};
-use crate::forward::Sealed;
-use crate::limits::REPORT_INTERVAL_US;
+use crate::forward::{Sealed, smooth};
+use crate::limits::{HISTORY_US_MAX, REPORT_INTERVAL_US};
 use crate::packet::{Datagram, Path};
-use crate::publish::SenderClock;
+use crate::publish::{SenderClock, Stream};
 use crate::reason::DropReason;
 use crate::session::{Session, Srtp};
 use crate::shard::Shard;
@@ -63,14 +63,16 @@ impl Shard {
         };
         match packet {
             Packet::SenderReport(report) => {
-                if let Some((_, stream)) = session.receiver.get_mut(report.info.ssrc) {
-                    stream.on_sender_report(SenderClock {
-                        ntp: report.info.ntp,
-                        timestamp: report.info.rtp_timestamp,
-                        arrival,
-                    });
+                let info = &report.info;
+                if let Some((_, stream)) = session.receiver.get_mut(info.ssrc)
+                    && let Some(clock) =
+                        SenderClock::reported(info.ntp, info.rtp_timestamp, arrival)
+                {
+                    stream.on_sender_report(clock);
                 }
+                session.on_report_blocks(arrival, report.blocks());
             }
+            Packet::ReceiverReport(report) => session.on_report_blocks(arrival, report.blocks()),
             Packet::Nack(nack) => self.on_nack(now, key, nack),
             Packet::Pli(pli) => self.on_keyframe_wish(now, key, pli.media_ssrc),
             Packet::Fir(fir) => {
@@ -78,8 +80,7 @@ impl Shard {
                     self.on_keyframe_wish(now, key, entry.ssrc);
                 }
             }
-            Packet::ReceiverReport(_)
-            | Packet::Sdes(_)
+            Packet::Sdes(_)
             | Packet::Bye(_)
             | Packet::TransportCc(_)
             | Packet::Remb(_)
@@ -99,16 +100,22 @@ impl Shard {
         else {
             return;
         };
+        let rtt_us = session.rtt_us;
         for Seq(seq) in nack.seqs() {
             if self.resends.len() >= RESENDS_MAX {
                 return;
             }
             let affordable = |sealed: &Sealed| {
-                self.pool
-                    .get(sealed.packet)
-                    .is_some_and(|packet| session.resends.spend(packet.payload.len() as u64))
+                self.pool.get(sealed.packet).is_some_and(|packet| {
+                    now.since(packet.meta.arrival) < HISTORY_US_MAX
+                        && session.resends.spend(packet.payload.len() as u64)
+                })
             };
-            match entry.history.take_resend(now, seq).filter(affordable) {
+            match entry
+                .history
+                .take_resend(now, rtt_us, seq)
+                .filter(affordable)
+            {
                 Some(sealed) => self.resends.push_back(Resend {
                     session: key,
                     slot,
@@ -121,15 +128,19 @@ impl Shard {
 
     /// A viewer needs a keyframe on one of its slots.
     fn on_keyframe_wish(&mut self, now: Micros, key: Key, ssrc: u32) {
-        let Some(session) = self.sessions.get(key) else {
+        let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
         let Some(slot) = session
             .slot_by_ssrc(ssrc)
-            .and_then(|slot| session.slots.get(slot))
+            .and_then(|slot| session.slots.get_mut(slot))
         else {
             return;
         };
+        if !slot.wishes.hears(now) {
+            self.counters.keyframe_wishes_ignored += 1;
+            return;
+        }
         let (Some(track_key), layer) = (slot.source(), slot.layer()) else {
             return;
         };
@@ -179,9 +190,10 @@ impl Shard {
             let Some(srtp) = session.srtp.as_mut() else {
                 return;
             };
-            if !layer.keyframes.take(now, n) {
+            if session.keyframes.ready_at(now) > now || !layer.keyframes.take(now, n) {
                 continue;
             }
+            session.keyframes.on_asked(now);
             self.counters.keyframe_requests += 1;
             let media_ssrc = stream.ssrc;
             seal_compound(&mut self.control, path, srtp, |out| {
@@ -222,10 +234,8 @@ impl Shard {
             let track_key = slot.source()?;
             let track = self.tracks.get(track_key)?;
             let publisher = self.sessions.get(track.session)?;
-            let clock = publisher
-                .receiver
-                .layer(track_key, slot.layer()?)?
-                .clock()?;
+            let stream = publisher.receiver.layer(track_key, slot.layer()?);
+            let clock = stream.and_then(Stream::clock);
             let (ntp, rtp_timestamp) = slot.report_clock(now, clock)?;
             Some(SenderInfo {
                 ssrc: slot.spec.ssrc,
@@ -244,6 +254,11 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
+        for info in reports.iter().flatten() {
+            if let Some(slot) = session.slots.iter_mut().find(|s| s.spec.ssrc == info.ssrc) {
+                slot.reports.on_sent(now, info.ntp);
+            }
+        }
         let cname = session.cname.as_bytes();
         let Some(srtp) = session.srtp.as_mut() else {
             return;
@@ -260,6 +275,20 @@ impl Shard {
 }
 
 impl Session {
+    /// What this viewer says of the slots it is sent: the round trip to it.
+    fn on_report_blocks(&mut self, arrival: Micros, blocks: impl Iterator<Item = ReportBlock>) {
+        for block in blocks {
+            let slot = self.slots.iter().find(|slot| slot.spec.ssrc == block.ssrc);
+            let measured = slot.and_then(|slot| {
+                slot.reports
+                    .round_trip(arrival, block.last_sr, block.delay_since_last_sr)
+            });
+            if let Some(measured_us) = measured {
+                self.rtt_us = Some(smooth(self.rtt_us, measured_us));
+            }
+        }
+    }
+
     /// Notes the arrival of a transport-wide numbered packet.
     pub(crate) fn note_transport_seq(&mut self, now: Micros, view: &RtpView<'_>, arrival: Micros) {
         if let Some(id) = self.extensions.transport_cc
@@ -331,7 +360,7 @@ impl Session {
 
 /// Writes, seals and queues one compound. At the end of the SRTCP key's life nothing more is sent
 /// (security.md S7).
-fn seal_compound(
+pub(crate) fn seal_compound(
     control: &mut ControlQueue,
     path: Path,
     srtp: &mut Srtp,

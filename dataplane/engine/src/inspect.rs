@@ -62,14 +62,24 @@ impl Shard {
         let tracks: Vec<String> = session
             .tracks
             .iter()
-            .filter_map(|&key| self.tracks.get(key))
-            .map(|track| {
+            .filter_map(|&key| Some((key, self.tracks.get(key)?)))
+            .map(|(key, track)| {
                 let mut object = Object::default();
                 object.number("track", track.id().0);
                 object.text("mid", &track.spec.mid);
                 object.boolean("live", track.is_live());
                 object.number("layers", track.layers.len() as u64);
                 object.number("subscribers", track.subscribers.len() as u64);
+                let streams = (0u8..)
+                    .zip(&track.layers)
+                    .filter_map(|(n, _)| session.receiver.layer(key, n));
+                let (mut missing, mut rtt_us) = (0, None);
+                for stream in streams {
+                    missing += stream.missing() as u64;
+                    rtt_us = Some(stream.rtt_us());
+                }
+                object.number("missing", missing);
+                object.optional("rtt_us", rtt_us);
                 object.finish()
             })
             .collect();

@@ -37,6 +37,7 @@ pub mod packet;
 pub mod pool;
 mod publish;
 pub mod reason;
+mod repair;
 mod session;
 pub mod shard;
 mod snapshot;
@@ -46,4 +47,5 @@ pub mod time;
 mod timers;
 pub mod transport;
 
+pub use publish::{GiveUp, NackStats};
 pub use shard::{Handover, Population, Shard, ShardConfig, ShardLimits};

@@ -7,6 +7,11 @@ pub const DATAGRAM_BYTES_MAX: usize = 1_800;
 /// Sessions of one shard. At 2,000 viewers a core is at its end; the rest are idle ones.
 pub const SESSIONS_PER_SHARD_MAX: usize = 4_096;
 
+/// Sessions of one shard that have no keys yet: admitted and not validated, or in the middle of their handshake
+/// (security.md D5). 1,000 clients that join at once are through within 2 s; who never finishes is gone within
+/// [`ICE_TIMEOUT_US`] and the deadline of the handshake.
+pub const HALF_OPEN_PER_SHARD_MAX: usize = 1_024;
+
 /// Slots of one session (contracts.md 21: audio and video slots of a whole class on one connection).
 pub const SLOTS_PER_SESSION_MAX: usize = 256;
 
@@ -62,12 +67,28 @@ pub const RTCP_PER_SECOND_MAX: u32 = 200;
 /// An admitted session whose first valid check does not arrive within this is closed.
 pub const ICE_TIMEOUT_US: u64 = 30_000_000;
 
-/// Without a valid check or an authenticated packet for this long, a session is closed (RFC 7675
-/// section 5.1).
+/// Without a sign of life for this long nothing more is sent to a peer (RFC 7675 section 5.1).
 pub const CONSENT_US: u64 = 30_000_000;
+
+/// How long after that a session is closed: a network that was away for 30 s finds it still here, and one that
+/// stays away is told of within 35 s (security.md, fault matrix).
+pub const CONSENT_GRACE_US: u64 = 4_500_000;
+
+/// A peer sends periodic checks when this many under different transaction ids came after its nomination, each
+/// at least [`CHECKER_GAP_US`] after the one before: 7.5 s of Chromium (every 2.5 s), 15 s of Firefox (every
+/// 5 s). From then on its media alone does not keep it (contracts.md 6).
+pub const CHECKER_CHECKS: u8 = 3;
+/// See [`CHECKER_CHECKS`].
+pub const CHECKER_GAP_US: u64 = 2_000_000;
 
 /// A selected path this silent gives way to another that lives (contracts.md 5).
 pub const PATH_SILENT_US: u64 = 5_000_000;
+
+/// The shortest silence that says a path was succeeded: above the jitter of any path that carries a call.
+pub const PATH_PATIENCE_US_MIN: u64 = 250_000;
+
+/// For how long after a new binding packets may still arrive by the old one, overtaken on the way.
+pub const RETRACED_US_MAX: u64 = 100_000;
 
 /// A path this silent may become another session's. Longer than [`PATH_SILENT_US`]: a viewer that sends no
 /// second check (contracts.md 6) is heard by its receiver reports alone, which are up to 6.2 s apart (RFC 3550
@@ -90,6 +111,50 @@ pub const REPORT_INTERVAL_US: u64 = 1_000_000;
 /// Interval of transport-wide feedback to a publisher: libwebrtc's own receivers use 50 to 100 ms.
 pub const TRANSPORT_CC_INTERVAL_US: u64 = 50_000;
 
+/// Packets one incoming stream may miss and ask for. More means that the link was away: 256 are 0.7 s of
+/// 3.5 Mbit/s, which a keyframe mends sooner.
+pub const MISSING_PER_STREAM_MAX: usize = 256;
+
+/// Times a publisher is asked for one packet, as libwebrtc's receiver does.
+pub const NACK_ASKS_MAX: u8 = 10;
+
+/// A missing packet this old helps nobody: viewers' jitter buffers hold less.
+pub const NACK_AGE_US_MAX: u64 = 1_000_000;
+
+/// A publisher is not asked for the same packet more often than this.
+pub const NACK_INTERVAL_US_MIN: u64 = 20_000;
+
+/// How long a packet may be overtaken before it counts as lost: at least what a network that swaps neighbours
+/// needs, at most what a viewer does not notice.
+pub const REORDER_US_MIN: u64 = 2_000;
+/// See [`REORDER_US_MIN`].
+pub const REORDER_US_MAX: u64 = 40_000;
+
+/// Round trip of a peer nothing is known of yet.
+pub const RTT_US_DEFAULT: u64 = 100_000;
+/// A longer measurement is a mistake.
+pub const RTT_US_MAX: u64 = 2_000_000;
+
+/// A packet is not sent again to a viewer when it reached this node longer ago than that: the viewer's jitter
+/// buffer has given up, and the history must not outlive what it is for.
+pub const HISTORY_US_MAX: u64 = 2_000_000;
+
+/// A viewer's wish for a keyframe on one slot is heard at most this often (security.md R6).
+pub const KEYFRAME_WISH_INTERVAL_US: u64 = 500_000;
+
+/// Keyframe requests one publisher gets within a second, whatever it publishes: three layers of a camera and
+/// a screen, twice (security.md R6).
+pub const KEYFRAME_REQUESTS_PER_SECOND_MAX: u32 = 8;
+
+/// What a session may publish when its policy does not say, bit/s: 4k60 with its lower layers (security.md R10).
+pub const INGRESS_BPS_DEFAULT: u64 = 50_000_000;
+
+/// What a packet costs a publisher at least, in bytes: else 50 Mbit/s of empty packets would be 500,000 a second.
+pub const INGRESS_PACKET_BYTES_MIN: u64 = 200;
+
+/// A publisher may be ahead of its ceiling by this much: a keyframe is twenty times a delta frame.
+pub const INGRESS_BURST_US: u64 = 500_000;
+
 /// Longest wait of a video packet for company (contracts.md 15).
 pub const LINGER_US_MAX: u64 = 2_000;
 
@@ -104,6 +169,8 @@ const _: () = assert!(
     PADDING_BYTES_MAX < 256,
     "the padding count is one byte (RFC 3550 5.1)"
 );
+const _: () = assert!(HALF_OPEN_PER_SHARD_MAX < SESSIONS_PER_SHARD_MAX);
+const _: () = assert!(PATH_PATIENCE_US_MIN > 2 * RETRACED_US_MAX);
 const _: () = assert!(TRACKS_PER_SESSION_MAX * 2 <= SSRCS_PER_SESSION_MAX);
 const _: () = assert!(
     POOL_PACKETS > OUTBOX_PACKETS_MAX,

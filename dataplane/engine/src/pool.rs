@@ -4,6 +4,8 @@
 //! a wait (contracts.md 16). Whoever still holds the evicted packet's handle finds nothing: a handle
 //! carries the packet's number, and the numbers are never reused.
 
+use codecs::payload::PictureId;
+
 use crate::limits::{FORWARDED_EXTENSION_BYTES_MAX, POOL_PACKET_BYTES, POOL_PACKETS};
 use crate::time::Micros;
 
@@ -12,8 +14,15 @@ use crate::time::Micros;
 pub struct PacketHandle(u64);
 
 impl PacketHandle {
-    /// Finds nothing.
-    pub(crate) const NEVER: PacketHandle = PacketHandle(u64::MAX);
+    /// Its number.
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The handle of a number that [`PacketHandle::number`] gave.
+    pub(crate) fn numbered(number: u64) -> PacketHandle {
+        PacketHandle(number)
+    }
 }
 
 /// Header extensions that travel from publisher to viewer, where both negotiated them.
@@ -29,6 +38,23 @@ pub struct ForwardedExtensions {
     pub abs_capture_time: Option<[u8; 8]>,
     /// Length of the dependency descriptor kept behind the payload.
     pub(crate) dependency_descriptor_len: u8,
+}
+
+/// The numbers of a VP8 or VP9 payload descriptor that count pictures, as the publisher sent them, and the octets
+/// of the payload where they stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Picture {
+    /// The picture id.
+    pub id: Option<PictureId>,
+    /// TL0PICIDX: counts pictures of the temporal base layer.
+    pub tl0_pic_idx: Option<u8>,
+    /// KEYIDX of VP8: counts keyframes, five bits.
+    pub key_idx: Option<u8>,
+    /// The temporal layer, 0 where the descriptor names none.
+    pub temporal: u8,
+    pub(crate) id_at: u8,
+    pub(crate) tl0_pic_idx_at: u8,
+    pub(crate) key_idx_at: u8,
 }
 
 /// What is known of a packet besides its payload (contracts.md 25).
@@ -48,8 +74,36 @@ pub struct PacketMeta {
     pub switch_point: bool,
     /// When the kernel received it.
     pub arrival: Micros,
+    /// When its publisher captured it, on the publisher's own clock (NTP, 32.32 fixed point); `None` before the
+    /// first sender report of its stream.
+    pub captured: Option<u64>,
+    /// The numbers in its payload that go on across sources. `None` where there are none to rewrite, and always
+    /// for an opaque track.
+    pub picture: Option<Picture>,
+    /// The frame number of its dependency descriptor, to be rewritten likewise.
+    pub frame_number: Option<u16>,
     /// Extensions to pass on.
     pub extensions: ForwardedExtensions,
+}
+
+#[cfg(test)]
+impl PacketMeta {
+    /// Of a packet of which nothing matters.
+    pub(crate) fn plain() -> PacketMeta {
+        PacketMeta {
+            ext_seq: 0,
+            timestamp: 0,
+            marker: false,
+            payload_type: 96,
+            layer: 0,
+            switch_point: false,
+            arrival: Micros::ZERO,
+            captured: None,
+            picture: None,
+            frame_number: None,
+            extensions: ForwardedExtensions::default(),
+        }
+    }
 }
 
 /// A packet in the pool.
@@ -157,13 +211,7 @@ mod tests {
     fn meta(ext_seq: u64) -> PacketMeta {
         PacketMeta {
             ext_seq,
-            timestamp: 0,
-            marker: false,
-            payload_type: 96,
-            layer: 0,
-            switch_point: false,
-            arrival: Micros::ZERO,
-            extensions: ForwardedExtensions::default(),
+            ..PacketMeta::plain()
         }
     }
 

@@ -8,7 +8,7 @@ use dataplane_api::media::Extensions;
 use crate::forward::{Flow, Lanes, Slot};
 use crate::limits::{REPORT_INTERVAL_US, RESEND_BURST_BYTES, RESEND_SHARE, RTCP_PER_SECOND_MAX};
 use crate::pace::Pacer;
-use crate::publish::Receiver;
+use crate::publish::{KeyframeRate, Policer, Receiver};
 use crate::table::Key;
 use crate::time::Micros;
 use crate::transport::gate::RecordGate;
@@ -86,6 +86,10 @@ pub(crate) struct Session {
     pub(crate) gate: RecordGate,
     pub(crate) srtp: Option<Srtp>,
     pub(crate) receiver: Receiver,
+    /// What it may publish.
+    pub(crate) policer: Policer,
+    /// How many keyframes it was asked for lately.
+    pub(crate) keyframes: KeyframeRate,
     /// The tracks it publishes.
     pub(crate) tracks: Vec<Key>,
     pub(crate) slots: Vec<Slot>,
@@ -99,6 +103,8 @@ pub(crate) struct Session {
     /// CNAME of everything sent to it: the session's handle in hexadecimal, as the SDP says it.
     pub(crate) cname: String,
     pub(crate) report_at: Micros,
+    /// Round trip to it, as its reports on our streams show; `None` before the first.
+    pub(crate) rtt_us: Option<u64>,
     rtcp_budget: RtcpBudget,
     /// Its entry in the shard's timers.
     pub(crate) deadline: Option<Micros>,
@@ -120,6 +126,8 @@ impl Session {
             room: admit.room,
             tag: admit.tag,
             extensions: admit.extensions,
+            policer: Policer::new(now, admit.policy.ingress_bps_max),
+            keyframes: KeyframeRate::default(),
             policy: admit.policy,
             admitted_at: now,
             handshake: (role, admit.remote.fingerprint),
@@ -136,6 +144,7 @@ impl Session {
             transport_seq: 0,
             rtcp_ssrc,
             report_at: now.plus_us(REPORT_INTERVAL_US),
+            rtt_us: None,
             rtcp_budget: RtcpBudget::default(),
             deadline: None,
         }

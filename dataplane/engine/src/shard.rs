@@ -21,10 +21,10 @@ use crate::flush::Resend;
 use crate::forward::{Lane, Lengths, SentRuns, Verdict};
 use crate::limits::{DATAGRAM_BYTES_MAX, SESSIONS_PER_SHARD_MAX};
 use crate::linger::Linger;
-use crate::media::{forwarded_extensions, is_switch_point};
+use crate::media::{describe, forwarded_extensions};
 use crate::packet::{Datagram, Path};
 use crate::pool::{PacketMeta, Pool};
-use crate::publish::{Bound, Track};
+use crate::publish::{Bound, Media, Stream, Track};
 use crate::reason::DropReason;
 use crate::session::{Session, Srtp};
 pub use crate::snapshot::Population;
@@ -64,6 +64,12 @@ impl Default for ShardLimits {
 }
 
 /// A check for a session of another shard, to be handed to it by ring.
+///
+/// The shard that owns the session answers it, from its own socket. Where the shards share one port that is the
+/// port that was asked. Where each has its own, which candidates name, only the owner's carries the session:
+/// the peer discards an answer from a port it did not ask (RFC 8445 section 7.2.5.2.1) and goes on with the
+/// pair that works, where an answer from the port it did ask would make it choose one whose media nobody
+/// takes.
 #[derive(Debug)]
 pub struct Handover {
     /// Whose session it is.
@@ -83,6 +89,8 @@ pub struct Shard {
     pub(crate) rng: StdRng,
     pub(crate) sessions: Table<Session>,
     pub(crate) session_keys: BTreeMap<SessionId, Key>,
+    /// Sessions without keys, never more than [`crate::limits::HALF_OPEN_PER_SHARD_MAX`].
+    pub(crate) half_open: usize,
     pub(crate) tracks: Table<Track>,
     pub(crate) track_keys: BTreeMap<TrackId, Key>,
     /// Validated paths only: what is not here is parsed as STUN or not at all.
@@ -117,6 +125,7 @@ impl Shard {
             config,
             sessions: Table::default(),
             session_keys: BTreeMap::new(),
+            half_open: 0,
             tracks: Table::default(),
             track_keys: BTreeMap::new(),
             paths: FxHashMap::default(),
@@ -194,6 +203,11 @@ impl Shard {
             .get(..opened.payload.end)
             .ok_or(DropReason::RtpMalformed)?;
         let view = RtpView::parse(packet).map_err(|_| DropReason::RtpMalformed)?;
+        if !session.policer.admits(now, bytes.len()) {
+            // Not in the feedback either, so that the publisher's estimate comes down to its ceiling.
+            session.receiver.refuse(view.ssrc(), opened.index);
+            return Err(DropReason::Policer);
+        }
         session.note_transport_seq(now, &view, arrival);
         let (bound, restarted) = match session.receiver.get_mut(view.ssrc()) {
             Some((bound, _)) => (bound, false),
@@ -211,51 +225,78 @@ impl Shard {
         if restarted && !bound.rtx {
             self.restart_layer(bound);
         }
-        let session = self.sessions.get_mut(key).ok_or(DropReason::UnknownPath)?;
         let payload = strip_padding(view.payload(), view.has_padding())
             .map_err(|_| DropReason::RtpMalformed)?;
+        let media = if bound.rtx {
+            self.take_rtx(now, key, bound, view.payload_type(), payload)?
+        } else {
+            self.take_original(now, key, bound, &view, opened.index, arrival)?;
+            Media {
+                ext_seq: opened.index,
+                payload_type: view.payload_type(),
+                payload,
+            }
+        };
+        self.mend(now, bound);
+        if media.payload.is_empty() {
+            self.skip(bound.track, bound.layer, media.ext_seq);
+            return Err(DropReason::PaddingOnly);
+        }
+        self.on_media(now, key, bound, &view, media, arrival)
+    }
+
+    /// A packet of a layer, as its publisher sent it or repaired.
+    fn on_media(
+        &mut self,
+        now: Micros,
+        key: Key,
+        bound: Bound,
+        view: &RtpView<'_>,
+        media: Media<'_>,
+        arrival: Micros,
+    ) -> Result<(), DropReason> {
+        let session = self.sessions.get_mut(key).ok_or(DropReason::UnknownPath)?;
         let track = self
             .tracks
             .get_mut(bound.track)
             .ok_or(DropReason::UnknownSource)?;
-        if bound.rtx {
-            // Nothing was asked for again, so what comes here probes the path with old packets.
-            return Err(if payload.is_empty() {
-                DropReason::PaddingOnly
-            } else {
-                DropReason::Rtx
-            });
-        }
         let codec = track
-            .payload_type(view.payload_type())
+            .payload_type(media.payload_type)
             .ok_or(DropReason::PayloadType)?;
         let (codec_id, clock_hz) = (codec.codec, codec.clock_hz);
-        if let Some((_, stream)) = session.receiver.get_mut(view.ssrc()) {
-            stream.on_packet(arrival, opened.index, view.timestamp(), clock_hz);
-        }
-        if payload.is_empty() {
-            self.skip(bound.track, bound.layer, opened.index);
-            return Err(DropReason::PaddingOnly);
-        }
         if track.on_packet(now, bound.layer) {
             self.events.push_back(Event::TrackLive(TrackLive {
                 track: track.id(),
                 codec: codec_id,
             }));
         }
-        let (extensions, descriptor) = forwarded_extensions(&view, &session.extensions);
+        let (extensions, descriptor) = forwarded_extensions(view, &session.extensions);
+        let described = describe(&track.spec, codec_id, media.payload, descriptor);
+        let clock = session
+            .receiver
+            .layer(bound.track, bound.layer)
+            .and_then(Stream::clock);
         let meta = PacketMeta {
-            ext_seq: opened.index,
+            ext_seq: media.ext_seq,
             timestamp: view.timestamp(),
             marker: view.marker(),
-            payload_type: view.payload_type(),
+            payload_type: media.payload_type,
             layer: bound.layer,
-            switch_point: is_switch_point(&track.spec, codec_id, payload, descriptor),
+            switch_point: described.switch_point,
             arrival,
+            captured: clock.map(|clock| clock.captured(view.timestamp(), clock_hz)),
+            picture: described.picture,
+            frame_number: described.frame_number,
             extensions,
         };
+        if meta.switch_point
+            && track.is_video()
+            && let Some(stream) = session.receiver.layer_mut(bound.track, bound.layer)
+        {
+            stream.on_keyframe(media.ext_seq, &mut self.counters.nack);
+        }
         self.reschedule(now, key);
-        self.fan_out(now, bound.track, meta, payload, descriptor)
+        self.fan_out(now, bound.track, meta, media.payload, descriptor)
     }
 
     /// One packet of a track that another shard or a worker received.
@@ -326,7 +367,7 @@ impl Shard {
             let Some(slot) = session.slots.get_mut(usize::from(subscriber.slot)) else {
                 continue;
             };
-            match slot.take(now, packet, &meta, codec, wished, subscriber.slot) {
+            match slot.take(packet, &meta, codec, wished, subscriber.slot) {
                 Verdict::Forward(pending) => {
                     self.counters.selected_packets += 1;
                     if let Err(reason) = session.lanes.push(lane, pending, due) {
@@ -389,6 +430,9 @@ impl Shard {
                 let Some(entry) = self.sessions.get_mut(key) else {
                     return;
                 };
+                if entry.srtp.is_none() {
+                    self.half_open -= 1;
+                }
                 // Install, then send: the peer may answer the flight at once.
                 entry.srtp = Some(Srtp::new(&keys));
                 entry.gate.on_keyed();
@@ -452,7 +496,13 @@ impl Shard {
             self.close_session(id, reason);
             return;
         }
-        session.ice.on_tick(now);
+        for path in session.ice.on_tick(now) {
+            self.paths.remove(&path);
+        }
+        self.request_missing(now, key);
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
         for index in 0..session.tracks.len() {
             let Some(&track_key) = self.sessions.get(key).and_then(|s| s.tracks.get(index)) else {
                 break;
@@ -479,14 +529,21 @@ impl Shard {
         let can_send = session.is_connected() && session.ice.selected().is_some();
         if can_send {
             let feedback_at = session.receiver.arrivals.next_deadline();
-            next = next.min(session.report_at).min(feedback_at.unwrap_or(next));
+            let nack_at = session.receiver.nack_at();
+            next = [feedback_at, nack_at]
+                .into_iter()
+                .flatten()
+                .fold(next.min(session.report_at), Micros::min);
         }
         for track in session
             .tracks
             .iter()
             .filter_map(|&track| self.tracks.get(track))
         {
-            let keyframe_at = track.next_keyframe_request().filter(|_| can_send);
+            let keyframe_at = track
+                .next_keyframe_request()
+                .filter(|_| can_send)
+                .map(|at| at.max(session.keyframes.ready_at(now)));
             next = [track.silent_at(), keyframe_at]
                 .into_iter()
                 .flatten()

@@ -1,5 +1,6 @@
 //! What a shard counts: plain totals since it started, copied out once a second.
 
+use crate::publish::NackStats;
 use crate::reason::Dropped;
 
 /// Totals of one shard. Conservation (contracts.md 20): `received` = what was accepted + `dropped` on
@@ -21,6 +22,12 @@ pub struct Counters {
     /// RTP packets asked for again that were not sent: forgotten, asked for too often or too soon, beyond the
     /// session's budget, or no slab.
     pub resends_missed: u64,
+    /// Of `retransmitted_packets`, those on a retransmission SSRC (RFC 4588).
+    pub rtx_packets: u64,
+    /// What publishers were asked to send again, and what became of it.
+    pub nack: NackStats,
+    /// Keyframes wished by viewers more often than they are heard.
+    pub keyframe_wishes_ignored: u64,
     /// Of `sent_packets`, those the kernel did not take.
     pub send_failed_packets: u64,
     /// Datagrams committed to the edge, RTP and all else.

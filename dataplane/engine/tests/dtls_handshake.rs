@@ -5,6 +5,8 @@
 
 mod dtls_peers;
 
+use std::collections::BTreeMap;
+
 use aws_lc_rs::digest;
 use dataplane_api::command::{Fingerprint, FingerprintHash};
 use dataplane_api::event::CloseReason;
@@ -242,7 +244,10 @@ fn a_silent_peer_fails_at_the_deadline() {
         let deadline = begin.plus_us(HANDSHAKE_DEADLINE_US);
 
         let mut failed_at = None;
+        let mut last = begin;
         while let Some(due) = machine.next_deadline() {
+            assert!(due > last, "a deadline that does not move is a busy loop");
+            last = due;
             machine.on_timeout(due);
             while let Some(output) = machine.poll_output() {
                 if let HandshakeOutput::Failed { reason, .. } = output {
@@ -310,6 +315,55 @@ fn application_data_is_ignored_and_the_association_lives() {
     assert!(server.poll_output().is_none());
     assert_eq!(server.counters().ignored, 1);
     assert_eq!(server.len(), 1);
+}
+
+/// Security.md D6: epoch and sequence number are the explicit nonce of every record we seal, in both roles, through
+/// repetitions and the close, so none comes twice under a key and they only grow.
+#[test]
+fn nonces_are_counted() {
+    let mut sealed = 0;
+    for round in 0..500 {
+        let mut world = World::started();
+        let mut newest: [Option<u64>; 2] = [None; 2];
+        let mut seen: BTreeMap<(bool, u64), Box<[u8]>> = BTreeMap::new();
+        let mut note = |from, datagram: &[u8]| {
+            for (_, epoch, record) in records(datagram) {
+                if epoch == 0 {
+                    continue;
+                }
+                assert_eq!(record[3..11], record[13..21], "epoch and sequence number");
+                let nonce = u64::from_be_bytes(*record[13..].first_chunk().unwrap());
+                let is_client = from == From::Client;
+                if let Some(before) = seen.insert((is_client, nonce), record.into()) {
+                    assert_eq!(*before, *record, "the same record again");
+                    continue;
+                }
+                let newest = &mut newest[usize::from(is_client)];
+                assert!(newest.is_none_or(|newest| newest < nonce));
+                *newest = Some(nonce);
+                sealed += 1;
+            }
+        };
+        let mut number = 0;
+        world.run(world.seconds(9), |from, datagram| {
+            note(from, &datagram);
+            number += 1;
+            // Every other world loses datagrams, so that flights are sealed again.
+            let lost = round % 2 == 1 && number % 3 == 0;
+            if lost { vec![] } else { vec![datagram] }
+        });
+        assert!(world.at_server.keys.is_some() && world.at_client.keys.is_some());
+        world.close(From::Server);
+        world.run(world.seconds(1), |from, datagram| {
+            note(from, &datagram);
+            vec![datagram]
+        });
+        assert!(
+            world.at_client.peer_closed,
+            "the peer opens what is counted"
+        );
+    }
+    assert!(sealed > 1_500, "{sealed} records");
 }
 
 #[test]

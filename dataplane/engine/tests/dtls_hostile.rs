@@ -8,7 +8,9 @@ mod vector_files;
 
 use dataplane_api::ids::SessionId;
 use dataplane_engine::time::Micros;
-use dataplane_engine::transport::handshake::{HandshakeInput, HandshakeOutput, Role};
+use dataplane_engine::transport::handshake::{
+    HALF_OPEN_MAX, HANDSHAKE_DEADLINE_US, HandshakeInput, HandshakeOutput, Handshakes, Role,
+};
 use dtls_peers::{From, World, machine, perfect};
 use serde_json::Value;
 use vector_files::{hex, json, text};
@@ -30,22 +32,87 @@ fn no_input_panics_a_machine_in_any_state() {
     }
 }
 
+/// Security.md D2: none of it is authentic, so none of it ends a join. The one thing that cannot be told from the
+/// peer is a ClientHello that is well-formed and first.
 #[test]
 fn garbage_before_and_during_a_handshake_does_not_stop_it() {
-    let mut survived = 0;
-    for input in inputs().iter().filter(|input| !input.takes_part()) {
+    let mut first_hellos = 0;
+    for input in inputs() {
         let mut world = World::started();
-        world.deliver(From::Client, input.bytes());
         world.deliver(From::Server, input.bytes());
+        if is_answered(&input) {
+            first_hellos += 1;
+        } else {
+            world.deliver(From::Client, input.bytes());
+        }
         let end = world.seconds(9);
         world.run(end, |_, datagram| {
-            vec![input.bytes(), datagram, input.bytes()]
+            vec![datagram, input.bytes(), input.bytes()]
         });
         assert!(world.at_server.keys.is_some(), "{}", input.name);
         assert!(world.at_client.keys.is_some(), "{}", input.name);
-        survived += 1;
     }
-    assert!(survived > 80, "{survived} inputs are garbage");
+    assert!(first_hellos < 5, "{first_hellos}");
+}
+
+/// Security.md D1 and D2: a forged beginning of a ClientHello, or a whole one that no handshake can follow, would lie
+/// in the way of the peer's own until the deadline.
+#[test]
+fn a_whole_client_hello_begins_anew_whatever_came_before() {
+    let hello = client_hello();
+    let mut forged: Vec<Vec<u8>> = Vec::new();
+    // Its first bytes as a fragment of a longer one.
+    let mut fragment = hello[..60].to_vec();
+    fragment[11..13].copy_from_slice(&47_u16.to_be_bytes());
+    fragment[22..25].copy_from_slice(&[0, 0, 35]);
+    forged.push(fragment);
+    // Its cipher suites, versions and extensions in pieces: every byte of the body set to zero in turn.
+    forged.extend((25..hello.len()).map(|at| {
+        let mut broken = hello.to_vec();
+        broken[at] = 0;
+        broken
+    }));
+    let mut started_over = 0;
+    for bytes in forged {
+        let input = Input {
+            name: String::new(),
+            bytes,
+        };
+        if is_answered(&input) {
+            continue;
+        }
+        let mut world = World::started();
+        for _ in 0..3 {
+            world.deliver(From::Client, input.bytes());
+        }
+        world.run(world.seconds(9), perfect);
+        assert!(world.at_server.keys.is_some(), "{:02x?}", input.bytes);
+        started_over += world.server.counters().started_over;
+    }
+    assert!(started_over > 10, "{started_over}");
+}
+
+/// And that is no way to keep a worker busy: the records of a session are bounded a second in front of it, and the
+/// starts of an association for good.
+#[test]
+fn starting_over_has_an_end() {
+    let hello = client_hello();
+    // DTLS 1.0, which ends the machine, and no cipher suite (RFC 5246 section 7.4.1.2), which it waits out.
+    let mut old = hello.to_vec();
+    old[25..27].copy_from_slice(&[0xfe, 0xff]);
+    let mut without_suites = hello.to_vec();
+    let suites_at = 13 + 12 + 2 + 32 + 1 + 1;
+    let suites = usize::from(u16::from_be_bytes([hello[suites_at], hello[suites_at + 1]]));
+    without_suites[suites_at + 2..suites_at + 2 + suites].fill(0);
+    for bytes in [old, without_suites] {
+        let mut world = World::started();
+        for _ in 0..1_000 {
+            world.deliver(From::Client, bytes.clone().into());
+        }
+        assert_eq!(world.server.counters().started_over, 64);
+        world.run(world.seconds(20), |_, _| vec![]);
+        assert!(world.at_server.failed.is_some() && world.server.is_empty());
+    }
 }
 
 #[test]
@@ -164,6 +231,39 @@ fn a_fragment_bomb_is_bounded_and_ends_at_the_deadline() {
     assert!(world.server.is_empty());
 }
 
+/// D5: whoever starts more than the worker bears is refused at once, and time makes room.
+#[test]
+fn handshakes_under_way_are_bounded() {
+    let mut server = machine();
+    let fingerprint = server.fingerprint();
+    let start = |server: &mut Handshakes, now, number| {
+        server.on_input(
+            now,
+            HandshakeInput::Start {
+                session: SessionId(number),
+                role: Role::Server,
+                fingerprint: fingerprint.clone(),
+            },
+        );
+        server.poll_output()
+    };
+    for number in 0..HALF_OPEN_MAX as u64 {
+        assert!(start(&mut server, Micros(0), number).is_none());
+    }
+    let refused = start(&mut server, Micros(0), u64::MAX);
+    assert!(
+        matches!(refused, Some(HandshakeOutput::Failed { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(server.half_open(), HALF_OPEN_MAX);
+    assert_eq!(server.counters().starts_refused, 1);
+    let later = Micros(HANDSHAKE_DEADLINE_US);
+    server.on_timeout(later);
+    while server.poll_output().is_some() {}
+    assert!(server.is_empty());
+    assert!(start(&mut server, later, u64::MAX).is_none());
+}
+
 struct Input {
     name: String,
     bytes: Vec<u8>,
@@ -173,20 +273,13 @@ impl Input {
     fn bytes(&self) -> Box<[u8]> {
         self.bytes.clone().into()
     }
+}
 
-    /// A message or a fatal alert of the peer itself: it may end the peer's own handshake, because before
-    /// there are keys nobody else can be told from the peer on its validated path.
-    fn takes_part(&self) -> bool {
-        let first_message = self.bytes.len() > 13
-            && matches!(self.bytes[0], 20..=22)
-            && self.bytes[1] == 0xfe
-            && self.bytes[3..5] == [0, 0];
-        let record_len = usize::from(u16::from_be_bytes([
-            *self.bytes.get(11).unwrap_or(&0),
-            *self.bytes.get(12).unwrap_or(&0),
-        ]));
-        first_message && 13 + record_len <= self.bytes.len()
-    }
+/// Whether a server that heard nothing before answers it.
+fn is_answered(input: &Input) -> bool {
+    let mut world = World::started();
+    world.deliver(From::Client, input.bytes());
+    world.at_server.flights > 0
 }
 
 /// Everything that is at hand.

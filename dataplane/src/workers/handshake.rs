@@ -239,7 +239,7 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use dataplane_api::command::{Fingerprint, FingerprintHash};
-    use dataplane_engine::transport::handshake::Role;
+    use dataplane_engine::transport::handshake::{HALF_OPEN_MAX, Role};
     use dataplane_net::Waker;
 
     use super::*;
@@ -291,6 +291,30 @@ mod tests {
             );
             assert_eq!(outputs[0].session(), SessionId(session));
         }
+    }
+
+    /// Security.md D5.
+    #[test]
+    fn a_start_beyond_the_limit_fails_at_once_and_leaves_nothing() {
+        let (mut worker, shards) = worker(2);
+        let start_server = |session| {
+            let (shard, mut input) = start(u16::from(session % 2 == 1), session);
+            if let HandshakeInput::Start { role, .. } = &mut input {
+                *role = Role::Server;
+            }
+            (shard, input)
+        };
+        let most = u64::try_from(HALF_OPEN_MAX).unwrap();
+        worker.turn((0..most).map(start_server).collect());
+        assert!(shards.iter().all(|shard| outputs(shard).is_empty()));
+        worker.turn(vec![start_server(most + 1)]);
+        let refused = outputs(&shards[1]);
+        assert!(
+            matches!(refused[..], [HandshakeOutput::Failed { session, .. }] if session.0 == most + 1),
+            "{refused:?}"
+        );
+        assert_eq!(worker.associations.len(), HALF_OPEN_MAX);
+        assert_eq!(worker.machine.counters().starts_refused, 1);
     }
 
     #[test]

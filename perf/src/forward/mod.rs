@@ -1,31 +1,22 @@
 //! The node under load: one publisher, N viewers, everything real from the offer to the authentication
 //! tag; what arrives is counted at every viewer, and the node's CPU is set against the floors.
 
-mod dtls;
-mod http;
-mod loader;
-mod node;
-mod peer;
-mod publisher;
 mod round;
-mod stamp;
-mod tally;
-mod viewer;
 
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
 
-use self::http::Http;
-use self::loader::{Load, Loader};
-use self::node::{Grant, Node};
-use self::publisher::Plan;
 use self::round::{Figure, METRICS, Round, gates};
 use crate::cli::ForwardArguments;
 use crate::cpu::{self, Affinity, Cores, CpuTime};
 use crate::floor::{self, Cost, Pair, Work, gso};
 use crate::interrupt;
+use crate::load::http::Http;
+use crate::load::loader::{Load, Loader, Room};
+use crate::load::node::{self, Grant, Node};
+use crate::load::publisher::Plan;
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::rig::Rig;
@@ -72,6 +63,7 @@ pub(crate) fn measure(arguments: &ForwardArguments) -> anyhow::Result<Report> {
                 affinity,
                 edge: arguments.edge.clone(),
                 log: arguments.node_log.clone(),
+                log_level: "warn",
             };
             Some(rig.at_node(move || Node::start(&options))?)
         }
@@ -95,11 +87,13 @@ pub(crate) fn measure(arguments: &ForwardArguments) -> anyhow::Result<Report> {
     progress.doing(format!("joining 1 publisher and {viewers} viewers"));
     let load = Load {
         http: Http::new(&url),
-        room: arguments.room.clone(),
-        publish_token,
-        view_token,
-        publisher: rig.publisher_address(),
-        viewers: rig.viewer_addresses(),
+        rooms: vec![Room {
+            name: arguments.room.clone(),
+            publish_token,
+            view_token,
+            publisher: rig.publisher_address(),
+            viewers: rig.viewer_addresses(),
+        }],
         burst: usize::from(arguments.burst),
         profile: arguments.rounds.profile,
     };
@@ -200,7 +194,7 @@ impl Bench<'_> {
         let own = cpu::this_process();
         let nodes = self.node_cpu()?;
         let freed = self.rig.sink().freed()?;
-        let published = self.loader.publisher().publish(plan)?;
+        let published = self.loader.publish(plan)?;
         std::thread::sleep(SETTLE);
         let node_cpu = self
             .node_cpu()?

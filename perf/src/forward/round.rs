@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::tally::Counts;
 use crate::cpu::CpuTime;
 use crate::floor::sink::Freed;
 use crate::floor::{Cost, Pair};
+use crate::load::tally::Counts;
 use crate::report::{Gate, Good};
 use crate::srtp::Profile;
 use crate::stats::{median, rounded};
@@ -264,9 +264,9 @@ pub(crate) fn gates(burst: u16, profile: Profile, kept: &[Round]) -> Vec<Gate> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tally::Tally;
     use super::*;
     use crate::floor::Cost;
+    use crate::load::tally::Tally;
 
     /// 10 bursts of 12 to 100 viewers, 8 of them watched; the node took `node_ns` a packet.
     /// `lost` of the packets of one watched viewer are missing.
@@ -277,7 +277,7 @@ mod tests {
             messages: 1000,
             cpu: Duration::from_nanos(ns * 1000),
         };
-        let mut counts = Tally::new(0, 0).counts().clone();
+        let mut counts = Tally::new([]).counts().clone();
         counts.delivered = 120 * 8 - lost;
         counts.bytes = 1216 * counts.delivered;
         counts.foreign = foreign;

@@ -2,6 +2,7 @@
 // implementations does not hide in the other.
 
 import { direct, measure, TimeCode } from "./glass.js";
+import { Motion } from "./motion.js";
 
 const sessions = [];
 let latest = null;
@@ -30,10 +31,17 @@ async function exchange(connection, endpoint, token, { gather = false, munge = (
   const location = response.headers.get("Location");
   const answer = await response.text();
   await connection.setRemoteDescription({ type: "answer", sdp: munge(answer) });
-  const session = { connection, url: new URL(location, endpoint).href, token };
+  const etag = response.headers.get("ETag");
+  const session = { connection, url: new URL(location, endpoint).href, token, etag };
   sessions.push(session);
   latest = session;
-  return { offer, answer, location, etag: response.headers.get("ETag") };
+  return { offer, answer, location, etag };
+}
+
+function patch({ url, token }, ifMatch, body) {
+  const type = "application/trickle-ice-sdpfrag";
+  const headers = { "Content-Type": type, "If-Match": ifMatch, Authorization: `Bearer ${token}` };
+  return fetch(url, { method: "PATCH", headers, body });
 }
 
 /** The media path stands, or a frame shows, within this; else the failure tells how far it came. */
@@ -97,7 +105,52 @@ function firstFrame(video) {
   return new Promise((settle) => video.requestVideoFrameCallback(settle));
 }
 
+/**
+ * What a restart tells the node: the new credentials and candidates (RFC 9725 section 4.3.2, RFC 8840
+ * section 9), of the bundle's first section.
+ */
+function fragment(sdp) {
+  const wanted = /^(a=group:BUNDLE |a=ice-options:|m=|a=mid:|a=ice-ufrag:|a=ice-pwd:|a=candidate:)/;
+  const [session, first] = sdp.split(/(?=^m=)/m);
+  const lines = `${session}${first}`.split("\r\n").filter((line) => wanted.test(line));
+  return [...lines, "a=end-of-candidates", ""].join("\r\n");
+}
+
+/** The answer so far with the credentials and candidates of the node's fragment. */
+function renewed(answer, text) {
+  const [ufrag] = text.match(/^a=ice-ufrag:.*$/m);
+  const [pwd] = text.match(/^a=ice-pwd:.*$/m);
+  const candidates = text.match(/^a=candidate:.*$/gm);
+  return answer
+    .split(/(?=^m=)/m)
+    .map((section, index) =>
+      index === 0
+        ? section
+        : `${section
+            .replace(/^a=ice-ufrag:.*$/m, ufrag.trim())
+            .replace(/^a=ice-pwd:.*$/m, pwd.trim())
+            .replace(/^a=(candidate:.*|end-of-candidates)\r\n/gm, "")}${
+            index === 1 ? candidates.map((line) => `${line.trim()}\r\n`).join("") : ""
+          }`,
+    )
+    .join("");
+}
+
+/** An answer whose only way to the node is a wiretap on loopback at `port`. */
+function through(port) {
+  if (port === undefined) {
+    return (sdp) => sdp;
+  }
+  return (sdp) =>
+    sdp
+      .replace(/^a=candidate:(\S+ \d+ \S+ \d+) \S+ \d+ (typ host.*)$/gm, `a=candidate:$1 127.0.0.1 ${port} $2`)
+      .split("\r\n")
+      .filter((line, index, lines) => !line.startsWith("a=candidate:") || lines.indexOf(line) === index)
+      .join("\r\n");
+}
+
 const timeCode = new TimeCode();
+const motion = new Motion();
 
 window.harness = {
   /** Names of the video codecs this browser encodes. */
@@ -106,8 +159,8 @@ window.harness = {
     return [...new Set(names)];
   },
 
-  /** @param {{endpoint: string, token: string, codec?: string, source?: "devices" | "timecode"}} wish */
-  async publish({ endpoint, token, codec = "VP8", source = "devices" }) {
+  /** @param {{endpoint: string, token: string, codec?: string, source?: "devices" | "timecode", port?: number}} wish */
+  async publish({ endpoint, token, codec = "VP8", source = "devices", port }) {
     const stream =
       source === "timecode"
         ? timeCode.start()
@@ -119,7 +172,7 @@ window.harness = {
         prefer(transceiver, codec);
       }
     }
-    const result = await exchange(connection, endpoint, token);
+    const result = await exchange(connection, endpoint, token, { munge: through(port) });
     await connected(connection);
     return result;
   },
@@ -133,19 +186,38 @@ window.harness = {
     const video = document.getElementById("screen");
     const shown = firstFrame(video);
     video.srcObject = stream;
-    // `port` leads the media through a wiretap on loopback.
-    const munge = (sdp) =>
-      port === undefined
-        ? sdp
-        : sdp
-            .replace(/^a=candidate:(\S+ \d+ \S+ \d+) \S+ \d+ (typ host.*)$/gm, `a=candidate:$1 127.0.0.1 ${port} $2`)
-            .split("\r\n")
-            .filter((line, index, lines) => !line.startsWith("a=candidate:") || lines.indexOf(line) === index)
-            .join("\r\n");
-    const result = await exchange(connection, endpoint, token, { gather, munge });
+    // What a muted element plays has no energy in the statistics.
+    video.muted = false;
+    motion.follow(video);
+    const result = await exchange(connection, endpoint, token, { gather, munge: through(port) });
     await connected(connection);
     await within("first frame", connection, shown);
     return result;
+  },
+
+  /**
+   * ICE restart of the newest connection; the media goes through `port` from then on. What the node refuses
+   * is rolled back. Resolves to the status and, when it was accepted, the session's new ETag.
+   */
+  async restart({ port, ifMatch = "*" } = {}) {
+    const { connection, url, token } = latest;
+    const before = connection.remoteDescription.sdp;
+    await connection.setLocalDescription(await connection.createOffer({ iceRestart: true }));
+    const response = await patch({ url, token }, ifMatch, fragment(connection.localDescription.sdp));
+    if (response.status !== 200) {
+      await connection.setLocalDescription({ type: "rollback" });
+      return { status: response.status };
+    }
+    const answer = renewed(before, await response.text());
+    await connection.setRemoteDescription({ type: "answer", sdp: through(port)(answer) });
+    latest.etag = response.headers.get("ETag");
+    return { status: response.status, etag: latest.etag };
+  },
+
+  /** Tells the node the present credentials once more, as a client does with each candidate it finds. */
+  async trickle() {
+    const response = await patch(latest, latest.etag, fragment(latest.connection.localDescription.sdp));
+    return { status: response.status, etag: response.headers.get("ETag") };
   },
 
   /** What the newest connection received until now, in the terms of the statistics. */
@@ -163,19 +235,37 @@ window.harness = {
         codec: codecOf(video),
         ...pick(video, "framesDecoded", "framesDropped", "framesReceived", "keyFramesDecoded", "freezeCount",
           "totalFreezesDuration", "packetsReceived", "packetsLost", "nackCount", "pliCount", "frameWidth",
-          "frameHeight", "bytesReceived"),
+          "frameHeight", "bytesReceived", "retransmittedPacketsReceived"),
       },
       audio: {
         codec: codecOf(audio),
         ...pick(audio, "totalSamplesReceived", "concealedSamples", "silentConcealedSamples",
-          "packetsReceived", "packetsLost", "packetsDiscarded"),
+          "packetsReceived", "packetsLost", "packetsDiscarded", "totalAudioEnergy"),
       },
       outbound: {
         codec: codecOf(outbound),
         ...pick(outbound, "framesEncoded", "keyFramesEncoded", "bytesSent", "frameWidth", "frameHeight",
-          "qualityLimitationReason", "pliCount", "nackCount", "targetBitrate"),
+          "qualityLimitationReason", "pliCount", "nackCount", "targetBitrate",
+          "packetsSent", "retransmittedPacketsSent"),
       },
       transport: pick(transport, "srtpCipher", "dtlsCipher", "tlsVersion", "tlsGroup", "dtlsState", "iceState"),
+    };
+  },
+
+  /** What a watcher counted since it began, in the terms of the clients that are no browsers (tally.py). */
+  async tally() {
+    const { video, audio, transport } = await this.reading();
+    const { moved, freezes, longestGapMs } = motion.reading();
+    return {
+      frames: video.framesDecoded,
+      moved,
+      freezes,
+      longestGapMs,
+      samples: audio.totalSamplesReceived,
+      loud: audio.totalAudioEnergy,
+      codec: video.codec?.slice(6),
+      state: latest.connection.connectionState,
+      cipher: transport.srtpCipher,
     };
   },
 

@@ -38,6 +38,8 @@ export async function startNode({ openTokens = false, args = [] } = {}) {
   const child = spawn(binary, ["up", "--json", ...flags, ...args], {
     stdio: ["ignore", "pipe", "pipe"],
     cwd: dataDir,
+    // The machine's own settings for a node are not this one's.
+    env: Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("LECTERN_"))),
   });
   mkdirSync(artifacts, { recursive: true });
   const log = join(artifacts, `${basename(process.argv[1] ?? "node", ".test.js")}-node.log`);

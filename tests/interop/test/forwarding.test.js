@@ -4,7 +4,6 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
 import { full, raiseCurtain } from "../lib/cast.js";
 import { tail } from "../lib/node.js";
-import { hasOlderStack, watchWithOlderStack } from "../lib/older-stack.js";
 import { wiretap } from "../lib/wiretap.js";
 
 /** Frames to let pass before counting: a jitter buffer that fills says nothing of the node. */
@@ -113,8 +112,7 @@ describe("viewers of every kind", () => {
 
   it("one whose ClientHello fills two datagrams connects, as Chromium's does today", async (context) => {
     await stage.publish("hello");
-    const media = stage.node.ready.media.find((address) => address.startsWith("127.")) ?? stage.node.ready.media[0];
-    const tap = await wiretap(media);
+    const tap = await wiretap(stage.node);
     try {
       const viewer = await stage.watch("hello", { port: tap.port });
       const answer = tap.handshake.findIndex(({ from }) => from === "node");
@@ -132,22 +130,5 @@ describe("viewers of every kind", () => {
     } finally {
       tap.close();
     }
-  });
-
-  it("one of an older stack, AES128_CM_SHA1_80 only, beside one with GCM", async (context) => {
-    if (!(await hasOlderStack())) {
-      context.skip("@roamhq/wrtc has no binary for this machine");
-      return;
-    }
-    await stage.publish("old");
-    const token = await stage.node.token({ role: "student", room: "old" });
-    const [modern, older] = await Promise.all([
-      stage.watch("old"),
-      watchWithOlderStack(`${stage.node.http}/whep/old`, token, full ? 100 : 40),
-    ]);
-    assert.equal(older.srtpCipher, "AES_CM_128_HMAC_SHA1_80");
-    assert.ok(older.frames >= 40 && older.samples > 0, JSON.stringify(older));
-    const { end } = await assertSmooth(modern, full ? 5_000 : 2_000);
-    assert.match(end.transport.srtpCipher, /GCM/);
   });
 });

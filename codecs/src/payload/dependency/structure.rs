@@ -26,7 +26,7 @@ pub(super) struct Template {
 /// once a stream and replaced at keyframes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Structure {
-    offset: u8,
+    pub(super) offset: u8,
     templates: [Template; TEMPLATES_MAX],
     template_count: usize,
     decode_targets: u8,
@@ -204,6 +204,10 @@ impl Structure {
         u32::MAX
             .checked_shr(32_u32.saturating_sub(u32::from(self.decode_targets)))
             .unwrap_or(0)
+    }
+
+    pub(super) fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.templates.iter().take(self.template_count)
     }
 
     pub(super) fn template(&self, template_id: u8) -> Option<&Template> {

@@ -1,5 +1,6 @@
 //! Offers of real clients, and of nobody's friends.
 
+mod answers;
 mod clients;
 mod hostile;
 mod refusals;

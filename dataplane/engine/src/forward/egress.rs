@@ -1,13 +1,16 @@
 //! One session's burst, from pending packets to sealed runs: destination by destination, so that what one
 //! viewer gets in a turn leaves in as few sends as its lengths allow.
 
-use codecs::rtp::{FIXED_HEADER_LEN, Header, HeaderWriter, Seq};
+use codecs::rtp::rtx::OSN_LEN;
+use codecs::rtp::{Header, Seq};
 use dataplane_api::media::Extensions;
 
 use super::history::Sealed;
+use super::picture::Patch;
 use super::run::next_run;
 use super::sent::{SentPacket, SentRuns};
 use super::slot::Slot;
+use super::wire::{header_len, write_header, write_text};
 use crate::limits::{OUTBOX_PACKETS_MAX, RUN_SEGMENTS_MAX};
 use crate::outbox::{Outbox, Run};
 use crate::packet::Path;
@@ -16,6 +19,7 @@ use crate::reason::DropReason;
 use crate::stats::Counters;
 use crate::table::Key;
 use crate::time::Micros;
+use crate::transport::replay::seq_of;
 use crate::transport::srtp::Sealer;
 
 /// A packet chosen for a slot, waiting for the flush.
@@ -28,6 +32,32 @@ pub(crate) struct Pending {
     pub(crate) index: u64,
     pub(crate) timestamp: u32,
     pub(crate) payload_type: u8,
+    pub(crate) patch: Patch,
+}
+
+/// On which of a slot's two streams a packet goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// The media stream, at the packet's own index.
+    Media,
+    /// The retransmission stream (RFC 4588 section 4), which has an SSRC, a payload type and indices of its own;
+    /// the original sequence number stands before the payload.
+    Rtx {
+        /// The 48-bit SRTP index on the retransmission stream.
+        index: u64,
+        payload_type: u8,
+        ssrc: u32,
+    },
+}
+
+impl Form {
+    /// Octets between header and payload.
+    fn prefix_len(self) -> usize {
+        match self {
+            Form::Media => 0,
+            Form::Rtx { .. } => OSN_LEN,
+        }
+    }
 }
 
 /// What a packet shares its way with. Audio never waits behind video.
@@ -110,6 +140,13 @@ struct Planned<'a> {
     header_len: usize,
 }
 
+impl Planned<'_> {
+    /// Octets on the wire, without padding and tag.
+    fn len(&self, form: Form) -> usize {
+        self.header_len + form.prefix_len() + self.pooled.payload.len()
+    }
+}
+
 /// The lengths of one lane's packets, kept between flushes so that none allocates.
 #[derive(Debug, Default)]
 pub(crate) struct Lengths {
@@ -145,9 +182,7 @@ impl Flow<'_> {
                 return false;
             };
             lengths.headers.push(planned.header_len);
-            lengths
-                .packets
-                .push(planned.header_len + planned.pooled.payload.len() + tag_bytes);
+            lengths.packets.push(planned.len(Form::Media) + tag_bytes);
             true
         });
 
@@ -195,7 +230,8 @@ impl Flow<'_> {
         lane.clear();
     }
 
-    /// Sends packets of one slot again, byte for byte as they were (contracts.md 11).
+    /// Sends a packet again: on the retransmission stream when the viewer has one, else byte for byte as it was
+    /// (contracts.md 11).
     pub(crate) fn resend<O: Outbox>(
         &mut self,
         sealed: Sealed,
@@ -210,27 +246,51 @@ impl Flow<'_> {
             index: sealed.index,
             timestamp: sealed.timestamp,
             payload_type: sealed.payload_type,
+            patch: sealed.patch,
         };
-        let Some(planned) = self.plan(pending, pool) else {
+        let (Some(planned), Some(form)) = (self.plan(pending, pool), self.form_of(pending)) else {
             counters.resends_missed += 1;
             return;
         };
-        let padding = usize::from(sealed.padding);
-        let len = planned.header_len
-            + planned.pooled.payload.len()
-            + padding
-            + self.sealer.rtp_overhead();
+        // A retransmission is a packet of its own, that has no run to be as long as.
+        let (padding, transport_seq) = match form {
+            Form::Media => (usize::from(sealed.padding), sealed.transport_seq),
+            Form::Rtx { .. } => (0, self.next_transport_seq()),
+        };
+        let len = planned.len(form) + padding + self.sealer.rtp_overhead();
         let Some(mut run) = outbox.run(&self.path, len, 1) else {
             counters.resends_missed += 1;
             return;
         };
         let out = run.slot(len);
-        self.write(&planned, padding, sealed.transport_seq, out);
+        self.write(&planned, form, padding, transport_seq, out);
         run.commit();
         counters.retransmitted_packets += 1;
+        counters.rtx_packets += u64::from(form != Form::Media);
         counters.sent_packets += 1;
         counters.sent_bytes += len as u64;
         counters.sent_runs += 1;
+    }
+
+    /// How a packet is sent again; `None` when the retransmission stream is at its end.
+    fn form_of(&mut self, pending: Pending) -> Option<Form> {
+        let slot = self.slots.get_mut(usize::from(pending.slot))?;
+        let Some((stream, payload_type)) = slot.rtx_for(pending.payload_type) else {
+            return Some(Form::Media);
+        };
+        Some(Form::Rtx {
+            index: stream.next_index()?,
+            payload_type,
+            ssrc: stream.ssrc(),
+        })
+    }
+
+    fn next_transport_seq(&mut self) -> u16 {
+        let transport_seq = *self.transport_seq;
+        if self.extensions.transport_cc.is_some() {
+            *self.transport_seq = transport_seq.wrapping_add(1);
+        }
+        transport_seq
     }
 
     fn plan<'p>(&self, pending: Pending, pool: &'p Pool) -> Option<Planned<'p>> {
@@ -245,11 +305,8 @@ impl Flow<'_> {
     }
 
     fn seal(&mut self, planned: &Planned<'_>, padding: usize, out: &mut [u8]) {
-        let transport_seq = *self.transport_seq;
-        if self.extensions.transport_cc.is_some() {
-            *self.transport_seq = transport_seq.wrapping_add(1);
-        }
-        self.write(planned, padding, transport_seq, out);
+        let transport_seq = self.next_transport_seq();
+        self.write(planned, Form::Media, padding, transport_seq, out);
         let pending = planned.pending;
         if let Some(slot) = self.slots.get_mut(usize::from(pending.slot)) {
             slot.history.record(Sealed {
@@ -259,25 +316,46 @@ impl Flow<'_> {
                 transport_seq,
                 padding: u8::try_from(padding).expect("invariant: run.rs pads by 32 at most"),
                 payload_type: pending.payload_type,
+                patch: pending.patch,
             });
             slot.packets_sent += 1;
             slot.payload_bytes_sent += planned.pooled.payload.len() as u64;
         }
     }
 
-    /// Header and ciphertext into `out`. The same input gives the same bytes.
-    fn write(&mut self, planned: &Planned<'_>, padding: usize, transport_seq: u16, out: &mut [u8]) {
-        let pending = planned.pending;
+    /// Header and ciphertext into `out`, which is [`Planned::len`] and the tag long. The same input gives the
+    /// same bytes.
+    fn write(
+        &mut self,
+        planned: &Planned<'_>,
+        form: Form,
+        padding: usize,
+        transport_seq: u16,
+        out: &mut [u8],
+    ) {
+        let Planned {
+            pending,
+            pooled,
+            header_len,
+        } = planned;
         let Some(slot) = self.slots.get(usize::from(pending.slot)) else {
             return;
         };
+        let (index, payload_type, ssrc) = match form {
+            Form::Media => (pending.index, pending.payload_type, slot.spec.ssrc),
+            Form::Rtx {
+                index,
+                payload_type,
+                ssrc,
+            } => (index, payload_type, ssrc),
+        };
         let header = Header {
-            marker: planned.pooled.meta.marker,
+            marker: pooled.meta.marker,
             padding: padding > 0,
-            payload_type: pending.payload_type,
-            seq: Seq(u16::try_from(pending.index & 0xffff).unwrap_or(0)),
+            payload_type,
+            seq: Seq(seq_of(index)),
             timestamp: pending.timestamp,
-            ssrc: slot.spec.ssrc,
+            ssrc,
         };
         let written = write_header(
             out,
@@ -285,119 +363,42 @@ impl Flow<'_> {
             self.extensions,
             &slot.spec.mid,
             transport_seq,
-            &planned.pooled,
+            pending.patch,
+            pooled,
         );
-        debug_assert_eq!(written, Some(planned.header_len));
-        self.sealer.seal_rtp(
-            pending.index,
-            planned.header_len,
-            planned.pooled.payload,
-            padding,
-            out,
-        );
+        debug_assert_eq!(written, Some(*header_len));
+        if form == Form::Media && pending.patch.spares(pooled.meta.picture.as_ref()) {
+            self.sealer
+                .seal_rtp(index, *header_len, pooled.payload, padding, out);
+            return;
+        }
+        let osn = match form {
+            Form::Media => None,
+            Form::Rtx { .. } => Some(Seq(seq_of(pending.index))),
+        };
+        let text_len = form.prefix_len() + pooled.payload.len() + padding;
+        if let Some(text) = out.get_mut(*header_len..header_len + text_len) {
+            write_text(text, osn, pending.patch, pooled);
+        }
+        self.sealer
+            .seal_rtp_in_place(index, *header_len, text_len, out);
     }
-}
-
-/// The longest element of the one-byte form (RFC 8285 section 4.2).
-const ONE_BYTE_ELEMENT_MAX: usize = 16;
-
-/// The extension elements of one packet, in the order they are written. One function decides, so that
-/// length and content cannot disagree.
-fn for_each_element(
-    extensions: &Extensions,
-    mid: &str,
-    transport_seq: u16,
-    pooled: &Pooled<'_>,
-    mut element: impl FnMut(u8, &[u8]) -> Option<()>,
-) -> Option<()> {
-    let forwarded = &pooled.meta.extensions;
-    if let Some(id) = extensions.mid {
-        element(id, mid.as_bytes())?;
-    }
-    if let Some(id) = extensions.transport_cc {
-        element(id, &transport_seq.to_be_bytes())?;
-    }
-    if let (Some(id), Some(level)) = (extensions.audio_level, forwarded.audio_level) {
-        element(id, &[level])?;
-    }
-    if let (Some(id), Some(orientation)) =
-        (extensions.video_orientation, forwarded.video_orientation)
-    {
-        element(id, &[orientation])?;
-    }
-    if let (Some(id), Some(delay)) = (extensions.playout_delay, forwarded.playout_delay) {
-        element(id, &delay)?;
-    }
-    if let (Some(id), Some(time)) = (extensions.abs_capture_time, forwarded.abs_capture_time) {
-        element(id, &time)?;
-    }
-    if let Some(id) = extensions.dependency_descriptor
-        && !pooled.dependency_descriptor.is_empty()
-        && (extensions.mixed || pooled.dependency_descriptor.len() <= ONE_BYTE_ELEMENT_MAX)
-    {
-        element(id, pooled.dependency_descriptor)?;
-    }
-    Some(())
-}
-
-/// Octets of the header that [`write_header`] writes.
-fn header_len(extensions: &Extensions, mid: &str, pooled: &Pooled<'_>) -> usize {
-    let mut elements = 0;
-    let mut bytes = 0;
-    let mut two_byte = false;
-    for_each_element(extensions, mid, 0, pooled, |id, element| {
-        elements += 1;
-        bytes += element.len();
-        // RFC 8285 section 4.3: one element that does not fit turns the whole block.
-        two_byte |= id > 14 || !(1..=ONE_BYTE_ELEMENT_MAX).contains(&element.len());
-        Some(())
-    });
-    if elements == 0 {
-        return FIXED_HEADER_LEN;
-    }
-    let framing = if two_byte { 2 } else { 1 };
-    FIXED_HEADER_LEN + 4 + (bytes + elements * framing).next_multiple_of(4)
-}
-
-fn write_header(
-    out: &mut [u8],
-    header: &Header,
-    extensions: &Extensions,
-    mid: &str,
-    transport_seq: u16,
-    pooled: &Pooled<'_>,
-) -> Option<usize> {
-    let mut writer = HeaderWriter::new(out, header).ok()?;
-    for_each_element(extensions, mid, transport_seq, pooled, |id, element| {
-        writer.push(id, element).ok()
-    })?;
-    writer.finish().ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-    use crate::pool::{ForwardedExtensions, PacketMeta};
+    use crate::pool::PacketMeta;
 
     fn pending() -> Pending {
-        let meta = PacketMeta {
-            ext_seq: 0,
-            timestamp: 0,
-            marker: false,
-            payload_type: 96,
-            layer: 0,
-            switch_point: false,
-            arrival: Micros::ZERO,
-            extensions: ForwardedExtensions::default(),
-        };
+        let meta = PacketMeta::plain();
         Pending {
             slot: 0,
             packet: Pool::new(1).insert(meta, &[], &[]).unwrap(),
             index: 0,
             timestamp: 0,
             payload_type: 96,
+            patch: Patch::NONE,
         }
     }
 
@@ -434,40 +435,5 @@ mod tests {
         assert_eq!(lanes.push(Lane::Audio, pending(), Micros(0)), Ok(()));
         assert_eq!(lanes.clear(), OUTBOX_PACKETS_MAX + 1);
         assert_eq!((lanes.len(), lanes.video_due), (0, None));
-    }
-
-    proptest! {
-        /// The planned length is the written length, whatever was negotiated and forwarded: else a run's
-        /// segments would not be equal.
-        #[test]
-        fn the_planned_header_is_the_written_one(
-            ids in prop::array::uniform7(prop::option::of(1u8..20)),
-            mid in "[0-9a-z]{1,16}",
-            descriptor in prop::collection::vec(any::<u8>(), 0..100),
-            level in prop::option::of(any::<u8>()),
-            capture in prop::option::of(any::<[u8; 8]>()),
-            mixed in any::<bool>(),
-        ) {
-            let [mid_id, cc, al, vo, dd, act, pd] = ids;
-            let extensions = Extensions {
-                mid: mid_id, rid: None, repaired_rid: None, transport_cc: cc, audio_level: al,
-                video_orientation: vo, dependency_descriptor: dd, abs_capture_time: act, playout_delay: pd, mixed,
-            };
-            let meta = PacketMeta {
-                ext_seq: 0, timestamp: 0, marker: true, payload_type: 96, layer: 0, switch_point: false,
-                arrival: Micros::ZERO,
-                extensions: ForwardedExtensions {
-                    audio_level: level, video_orientation: level, playout_delay: None,
-                    abs_capture_time: capture, dependency_descriptor_len: 0,
-                },
-            };
-            let pooled = Pooled { meta: &meta, payload: &[], dependency_descriptor: &descriptor };
-            let header = Header {
-                marker: true, padding: false, payload_type: 96, seq: Seq(1), timestamp: 2, ssrc: 3,
-            };
-            let mut out = [0; 512];
-            let written = write_header(&mut out, &header, &extensions, &mid, 7, &pooled).unwrap();
-            prop_assert_eq!(written, header_len(&extensions, &mid, &pooled));
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! The packets of one slot as they were sealed, for retransmission, and the guard that no index is ever
 //! sealed twice with something else (contracts.md 11).
 
+use super::picture::Patch;
 use crate::pool::PacketHandle;
 use crate::time::Micros;
 use crate::transport::replay::{RtpReplayWindow, seq_of};
@@ -20,6 +21,8 @@ pub(crate) struct Sealed {
     pub(crate) padding: u8,
     /// The payload type as sent.
     pub(crate) payload_type: u8,
+    /// What was added to the numbers of its picture.
+    pub(crate) patch: Patch,
 }
 
 /// A ring of sealed packets, by index, and which indices were ever given out.
@@ -31,44 +34,97 @@ pub(crate) struct History {
     given: Option<RtpReplayWindow>,
 }
 
-/// 32 bytes, half a cache line: the ring of a viewer is cold whenever a packet is recorded in it.
+/// [`Sealed`] and what was sent again of it, in 32 bytes, half a cache line: the ring of a viewer is cold
+/// whenever a packet is recorded in it.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    /// Of index [`VACANT`] where there is none.
-    sealed: Sealed,
+    timestamp: u32,
     /// Of the shard's clock, wrapping; says nothing while `resends` is zero.
     resent_at_ms: u32,
+    patch: Patch,
+    transport_seq: u16,
+    index: U48,
+    packet: U48,
+    padding: u8,
+    /// [`VACANT`] where there is no packet.
+    payload_type: u8,
     resends: u8,
 }
 
-/// No packet has this index: they end at 2^48.
-const VACANT: u64 = u64::MAX;
+/// No packet has this payload type: they have seven bits.
+const VACANT: u8 = u8::MAX;
 
 const _: () = assert!(size_of::<Entry>() == 32);
 
+/// A number below 2^48.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct U48([u8; 6]);
+
+impl U48 {
+    fn new(number: u64) -> U48 {
+        let [_, _, low @ ..] = number.to_be_bytes();
+        U48(low)
+    }
+
+    fn get(self) -> u64 {
+        let [a, b, c, d, e, f] = self.0;
+        u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+    }
+}
+
 impl Entry {
     const EMPTY: Entry = Entry {
-        sealed: Sealed {
-            index: VACANT,
-            packet: PacketHandle::NEVER,
-            timestamp: 0,
-            transport_seq: 0,
-            padding: 0,
-            payload_type: 0,
-        },
+        timestamp: 0,
         resent_at_ms: 0,
+        patch: Patch::NONE,
+        transport_seq: 0,
+        index: U48([0; 6]),
+        packet: U48([0; 6]),
+        padding: 0,
+        payload_type: VACANT,
         resends: 0,
     };
 
-    fn is_vacant(&self) -> bool {
-        self.sealed.index == VACANT
+    fn new(sealed: Sealed) -> Entry {
+        Entry {
+            timestamp: sealed.timestamp,
+            resent_at_ms: 0,
+            patch: sealed.patch,
+            transport_seq: sealed.transport_seq,
+            index: U48::new(sealed.index),
+            // At ten million packets a second a shard counts to 2^48 in ten months, and a handle cut to that
+            // would find a packet evicted as long ago: none.
+            packet: U48::new(sealed.packet.number()),
+            padding: sealed.padding,
+            payload_type: sealed.payload_type,
+            resends: 0,
+        }
+    }
+
+    fn sealed(&self) -> Sealed {
+        Sealed {
+            index: self.index.get(),
+            packet: PacketHandle::numbered(self.packet.get()),
+            timestamp: self.timestamp,
+            transport_seq: self.transport_seq,
+            padding: self.padding,
+            payload_type: self.payload_type,
+            patch: self.patch,
+        }
+    }
+
+    /// The index of its packet, if there is one.
+    fn index(&self) -> Option<u64> {
+        (self.payload_type != VACANT).then(|| self.index.get())
     }
 }
 
 /// A packet is sent again at most so often (security.md R7).
 const RESENDS_MAX: u8 = 3;
 /// And not sooner than this after the last time: a round trip inside a city.
-const RESEND_INTERVAL_MS: u32 = 20;
+const RESEND_INTERVAL_US_MIN: u64 = 20_000;
+/// Nor later, or one wrong measurement of the round trip would end repair.
+const RESEND_INTERVAL_US_MAX: u64 = 500_000;
 
 impl History {
     /// Remembers the last `packets`, a power of two.
@@ -96,13 +152,9 @@ impl History {
     pub(crate) fn record(&mut self, sealed: Sealed) {
         let place = self.place(sealed.index);
         if let Some(entry) = self.ring.get_mut(place)
-            && (entry.is_vacant() || entry.sealed.index < sealed.index)
+            && entry.index().is_none_or(|index| index < sealed.index)
         {
-            *entry = Entry {
-                sealed,
-                resent_at_ms: 0,
-                resends: 0,
-            };
+            *entry = Entry::new(sealed);
         }
         self.highest = self.highest.max(Some(sealed.index));
     }
@@ -111,24 +163,34 @@ impl History {
     pub(crate) fn forget(&mut self, index: u64) {
         let place = self.place(index);
         if let Some(entry) = self.ring.get_mut(place)
-            && entry.sealed.index == index
+            && entry.index() == Some(index)
         {
             *entry = Entry::EMPTY;
         }
     }
 
-    /// The packet to send again for `seq`, unless it is forgotten or was sent again too often or too lately.
-    pub(crate) fn take_resend(&mut self, now: Micros, seq: u16) -> Option<Sealed> {
+    /// The packet to send again for `seq`, unless it is forgotten or was sent again too often or within about the
+    /// round trip `rtt_us`: a request that was on its way when the last answer left asks for nothing new.
+    pub(crate) fn take_resend(
+        &mut self,
+        now: Micros,
+        rtt_us: Option<u64>,
+        seq: u16,
+    ) -> Option<Sealed> {
+        // Three quarters: a round trip varies, and who asks a little early is rightly impatient.
+        let interval_us = (rtt_us.unwrap_or(0) / 4 * 3)
+            .clamp(RESEND_INTERVAL_US_MIN, RESEND_INTERVAL_US_MAX);
+        let interval_ms = u32::try_from(interval_us / 1_000).unwrap_or(u32::MAX);
         let now_ms = now.wrapping_ms();
         let entry = self.newest_mut(seq)?;
         let early =
-            entry.resends > 0 && now_ms.wrapping_sub(entry.resent_at_ms) < RESEND_INTERVAL_MS;
+            entry.resends > 0 && now_ms.wrapping_sub(entry.resent_at_ms) < interval_ms;
         if early || entry.resends >= RESENDS_MAX {
             return None;
         }
         entry.resends += 1;
         entry.resent_at_ms = now_ms;
-        Some(entry.sealed)
+        Some(entry.sealed())
     }
 
     /// The newest packet with this sequence number on the wire.
@@ -139,7 +201,7 @@ impl History {
         let place = self.place(index);
         self.ring
             .get_mut(place)
-            .filter(|entry| entry.sealed.index == index)
+            .filter(|entry| entry.index() == Some(index))
     }
 
     fn place(&self, index: u64) -> usize {
@@ -150,21 +212,11 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::{ForwardedExtensions, PacketMeta, Pool};
+    use crate::pool::{PacketMeta, Pool};
 
     fn sealed(index: u64) -> Sealed {
         let mut pool = Pool::new(1);
-        let meta = PacketMeta {
-            ext_seq: 0,
-            timestamp: 0,
-            marker: false,
-            payload_type: 0,
-            layer: 0,
-            switch_point: false,
-            arrival: Micros::ZERO,
-            extensions: ForwardedExtensions::default(),
-        };
-        let packet = pool.insert(meta, &[], &[]).unwrap();
+        let packet = pool.insert(PacketMeta::plain(), &[], &[]).unwrap();
         Sealed {
             index,
             packet,
@@ -172,6 +224,7 @@ mod tests {
             transport_seq: 0,
             padding: 0,
             payload_type: 96,
+            patch: Patch::NONE,
         }
     }
 
@@ -195,7 +248,7 @@ mod tests {
         }
         let mut find = |seq| {
             history
-                .take_resend(Micros(0), seq)
+                .take_resend(Micros(0), None, seq)
                 .map(|sealed| sealed.index)
         };
         assert_eq!(find(3), Some(65_539));
@@ -209,7 +262,7 @@ mod tests {
         let mut history = History::new(8);
         history.record(sealed(20));
         history.record(sealed(12));
-        assert_eq!(history.take_resend(Micros(0), 20).unwrap().index, 20);
+        assert_eq!(history.take_resend(Micros(0), None, 20).unwrap().index, 20);
     }
 
     #[test]
@@ -217,9 +270,20 @@ mod tests {
         let mut history = History::new(8);
         history.record(sealed(20));
         let times: Vec<_> = (0..200)
-            .filter(|&ms| history.take_resend(Micros(ms * 1_000), 20).is_some())
+            .filter(|&ms| history.take_resend(Micros(ms * 1_000), None, 20).is_some())
             .collect();
         assert_eq!(times, [0, 20, 40]);
+    }
+
+    #[test]
+    fn a_far_viewer_gets_a_packet_again_once_a_round_trip() {
+        let mut history = History::new(8);
+        history.record(sealed(20));
+        let rtt_us = Some(200_000);
+        let times: Vec<u64> = (0..2_000)
+            .filter(|&ms| history.take_resend(Micros(ms * 1_000), rtt_us, 20).is_some())
+            .collect();
+        assert_eq!(times, [0, 150, 300]);
     }
 
     #[test]
@@ -228,6 +292,6 @@ mod tests {
         history.record(sealed(20));
         history.forget(12);
         history.forget(20);
-        assert_eq!(history.take_resend(Micros(0), 20), None);
+        assert_eq!(history.take_resend(Micros(0), None, 20), None);
     }
 }

@@ -3,12 +3,20 @@
 
 mod egress;
 mod history;
+mod picture;
+mod reports;
 mod rewrite;
+mod rtx;
 mod run;
 mod sent;
 mod slot;
+#[cfg(test)]
+mod storm;
+mod timeline;
+mod wire;
 
 pub(crate) use egress::{Flow, Lane, Lanes, Lengths};
 pub(crate) use history::Sealed;
+pub(crate) use reports::smooth;
 pub(crate) use sent::SentRuns;
 pub(crate) use slot::{Slot, Verdict};

@@ -1,6 +1,11 @@
-//! Continuity of one outgoing stream: sequence numbers and timestamps go on across sources, and the
-//! sequence closes over packets that are not forwarded (contracts.md 21, 23).
+//! Continuity of one outgoing stream: sequence numbers, timestamps and picture numbers go on across sources, and
+//! the sequence closes over packets that are not forwarded (contracts.md 21, 23).
 
+use super::picture::{Patch, Pictures};
+use super::timeline::{Instant, Timeline};
+use crate::pool::PacketMeta;
+use crate::publish::SenderClock;
+use crate::table::Key;
 use crate::time::Micros;
 use crate::transport::replay::{RTP_INDEX_END, RtpReplayWindow};
 
@@ -32,11 +37,10 @@ struct Sequence {
 #[derive(Debug)]
 pub(crate) struct Rewriter {
     sequence: Option<Sequence>,
-    timestamp_offset: u32,
     /// The next index of a new source.
     next_index: u64,
-    last_timestamp: u32,
-    last_sent_at: Option<Micros>,
+    timeline: Timeline,
+    pictures: Pictures,
 }
 
 /// One rewritten position.
@@ -46,6 +50,8 @@ pub(crate) struct Position {
     pub(crate) index: u64,
     /// The RTP timestamp.
     pub(crate) timestamp: u32,
+    /// What is added to the numbers of its picture.
+    pub(crate) patch: Patch,
 }
 
 impl Rewriter {
@@ -54,44 +60,40 @@ impl Rewriter {
     pub(crate) fn new(first_index: u16, first_timestamp: u32) -> Rewriter {
         Rewriter {
             sequence: None,
-            timestamp_offset: 0,
             next_index: u64::from(first_index & 0x7fff).max(1),
-            last_timestamp: first_timestamp,
-            last_sent_at: None,
+            timeline: Timeline::new(first_timestamp),
+            pictures: Pictures::default(),
         }
     }
 
-    /// A new source begins with this packet: its sequence goes on from ours, its time from the time that
-    /// passed here.
-    pub(crate) fn switch(&mut self, now: Micros, ext_seq: u64, timestamp: u32, clock_hz: u32) {
-        let elapsed = self.last_sent_at.map_or(0, |at| now.since(at));
-        let ticks = elapsed.saturating_mul(u64::from(clock_hz)) / 1_000_000;
-        // At least one tick: two frames of different sources never share a timestamp.
-        let ticks = u32::try_from(ticks.max(1) & u64::from(u32::MAX)).unwrap_or(1);
-        self.timestamp_offset = self
-            .last_timestamp
-            .wrapping_add(ticks)
-            .wrapping_sub(timestamp);
-        self.sequence = Some(Sequence::starting(ext_seq, self.next_index));
+    /// A new source begins with this packet of `publisher`: everything goes on from ours.
+    pub(crate) fn switch(&mut self, meta: &PacketMeta, publisher: Key, clock_hz: u32) {
+        self.timeline.switch(instant(meta), publisher, clock_hz);
+        self.pictures.switch();
+        self.sequence = Some(Sequence::starting(meta.ext_seq, self.next_index));
     }
 
     /// Where a packet of the current source goes, or `None` when it is from before the switch, was left
     /// out, is too late to have a place, or at the end of the key's life (security.md S7).
-    pub(crate) fn place(&mut self, now: Micros, ext_seq: u64, timestamp: u32) -> Option<Position> {
-        self.bridge(ext_seq);
+    pub(crate) fn place(&mut self, meta: &PacketMeta, publisher: Key) -> Option<Position> {
+        self.bridge(meta.ext_seq);
         let sequence = self.sequence.as_mut()?;
         let index = sequence
-            .index_of(ext_seq)
+            .index_of(meta.ext_seq)
             .filter(|&index| index < RTP_INDEX_END)?;
-        let timestamp = timestamp.wrapping_add(self.timestamp_offset);
+        let is_newest = meta.ext_seq >= sequence.highest;
+        let timestamp = self.timeline.place(instant(meta), publisher, is_newest)?;
         // A late packet can be the highest that goes out: those behind it may all have been left out.
         self.next_index = self.next_index.max(index + 1);
-        if ext_seq >= sequence.highest {
-            sequence.highest = ext_seq;
-            self.last_timestamp = timestamp;
-            self.last_sent_at = Some(now);
-        }
-        Some(Position { index, timestamp })
+        sequence.highest = sequence.highest.max(meta.ext_seq);
+        let patch = self
+            .pictures
+            .place(meta.picture.as_ref(), meta.frame_number);
+        Some(Position {
+            index,
+            timestamp,
+            patch,
+        })
     }
 
     /// A packet of the current source is not forwarded: what follows closes up. One that arrives late
@@ -115,10 +117,17 @@ impl Rewriter {
         }
     }
 
-    /// Our timestamp for a timestamp of the current source.
-    pub(crate) fn timestamp(&self, timestamp: u32) -> Option<u32> {
-        self.sequence
-            .map(|_| timestamp.wrapping_add(self.timestamp_offset))
+    /// NTP time and timestamp for a sender report; see [`Timeline::report`].
+    pub(crate) fn report(&self, now: Micros, clock: Option<SenderClock>) -> Option<(u64, u32)> {
+        self.timeline.report(now, clock)
+    }
+}
+
+fn instant(meta: &PacketMeta) -> Instant {
+    Instant {
+        timestamp: meta.timestamp,
+        arrival: meta.arrival,
+        captured: meta.captured,
     }
 }
 
@@ -164,17 +173,32 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::table::Table;
+
+    fn publisher() -> Key {
+        Table::default().insert(())
+    }
+
+    fn meta(ext_seq: u64) -> PacketMeta {
+        PacketMeta {
+            ext_seq,
+            timestamp: 90_000,
+            ..PacketMeta::plain()
+        }
+    }
+
+    fn switch(rewriter: &mut Rewriter, ext_seq: u64) {
+        rewriter.switch(&meta(ext_seq), publisher(), 90_000);
+    }
 
     fn started() -> Rewriter {
         let mut rewriter = Rewriter::new(100, 5_000);
-        rewriter.switch(Micros::ZERO, 1_000, 90_000, 90_000);
+        switch(&mut rewriter, 1_000);
         rewriter
     }
 
     fn index(rewriter: &mut Rewriter, ext_seq: u64) -> Option<u64> {
-        rewriter
-            .place(Micros::ZERO, ext_seq, 90_000)
-            .map(|p| p.index)
+        rewriter.place(&meta(ext_seq), publisher()).map(|p| p.index)
     }
 
     #[test]
@@ -203,9 +227,14 @@ mod tests {
     #[test]
     fn a_new_source_goes_on_where_the_old_one_stopped() {
         let mut rewriter = started();
-        let first = rewriter.place(Micros(0), 1_000, 90_000).unwrap();
-        rewriter.switch(Micros(100_000), 7, 4_000_000_000, 90_000);
-        let second = rewriter.place(Micros(100_000), 7, 4_000_000_000).unwrap();
+        let first = rewriter.place(&meta(1_000), publisher()).unwrap();
+        let begin = PacketMeta {
+            timestamp: 4_000_000_000,
+            arrival: Micros(100_000),
+            ..meta(7)
+        };
+        rewriter.switch(&begin, publisher(), 90_000);
+        let second = rewriter.place(&begin, publisher()).unwrap();
         assert_eq!(second.index, first.index + 1);
         assert_eq!(
             second.timestamp,
@@ -220,7 +249,7 @@ mod tests {
         assert_eq!(index(&mut rewriter, 1_000), Some(100));
         rewriter.skip(1_005);
         assert_eq!(index(&mut rewriter, 1_003), Some(103));
-        rewriter.switch(Micros::ZERO, 7, 0, 90_000);
+        switch(&mut rewriter, 7);
         assert_eq!(index(&mut rewriter, 7), Some(104));
     }
 
@@ -239,7 +268,7 @@ mod tests {
     fn nothing_is_placed_past_the_end_of_the_keys_life() {
         let mut rewriter = started();
         rewriter.next_index = RTP_INDEX_END - 1;
-        rewriter.switch(Micros::ZERO, 5, 0, 90_000);
+        switch(&mut rewriter, 5);
         assert_eq!(index(&mut rewriter, 5), Some(RTP_INDEX_END - 1));
         assert_eq!(index(&mut rewriter, 6), None);
     }
@@ -263,7 +292,7 @@ mod tests {
                 if what == 7 {
                     source += 1;
                     newest = 50_000 - newest % 40_000;
-                    rewriter.switch(Micros::ZERO, newest, 0, 90_000);
+                    switch(&mut rewriter, newest);
                     continue;
                 }
                 if !seen.insert((source, ext_seq)) {

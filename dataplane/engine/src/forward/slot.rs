@@ -6,11 +6,13 @@ use dataplane_api::media::{MediaKind, PayloadType};
 
 use super::egress::Pending;
 use super::history::History;
+use super::reports::SentReports;
 use super::rewrite::Rewriter;
+use super::rtx::RtxStream;
 use super::sent::SentPacket;
 use crate::limits::{AUDIO_HISTORY_PACKETS, VIDEO_HISTORY_PACKETS};
 use crate::pool::{PacketHandle, PacketMeta};
-use crate::publish::SenderClock;
+use crate::publish::{SenderClock, WishLimit};
 use crate::table::Key;
 use crate::time::Micros;
 
@@ -31,6 +33,8 @@ pub(crate) enum Verdict {
 #[derive(Debug, Clone, Copy)]
 struct Source {
     track: Key,
+    /// The session that publishes the track: one capture clock.
+    publisher: Key,
     /// The layer that is shown, once a switch point of it was seen.
     layer: Option<u8>,
     /// The incoming payload type that `outgoing` stands for.
@@ -51,23 +55,35 @@ pub(crate) struct Slot {
     source: Option<Source>,
     pub(crate) rewriter: Rewriter,
     pub(crate) history: History,
+    /// Where packets are sent again, when the viewer negotiated it.
+    pub(crate) rtx: Option<RtxStream>,
+    /// What the viewer's report blocks may answer.
+    pub(crate) reports: SentReports,
+    /// How often the viewer's wishes for a keyframe are heard.
+    pub(crate) wishes: WishLimit,
     /// For sender reports (RFC 3550 section 6.4.1).
     pub(crate) packets_sent: u64,
     pub(crate) payload_bytes_sent: u64,
 }
 
 impl Slot {
-    /// An empty slot. `first_index` and `first_timestamp` are random (RFC 3550 section 5.1).
-    pub(crate) fn new(spec: Spec, first_index: u16, first_timestamp: u32) -> Slot {
+    /// An empty slot. `first_index`, of media and of retransmissions, and `first_timestamp` are random (RFC 3550
+    /// section 5.1).
+    pub(crate) fn new(spec: Spec, first_index: [u16; 2], first_timestamp: u32) -> Slot {
+        let [media_index, rtx_index] = first_index;
         let packets = match spec.kind {
             MediaKind::Audio => AUDIO_HISTORY_PACKETS,
             MediaKind::Video => VIDEO_HISTORY_PACKETS,
         };
+        let rtx = spec.rtx_ssrc.map(|ssrc| RtxStream::new(ssrc, rtx_index));
         Slot {
             spec,
             source: None,
-            rewriter: Rewriter::new(first_index, first_timestamp),
+            rewriter: Rewriter::new(media_index, first_timestamp),
             history: History::new(packets),
+            rtx,
+            reports: SentReports::default(),
+            wishes: WishLimit::default(),
             packets_sent: 0,
             payload_bytes_sent: 0,
         }
@@ -83,10 +99,11 @@ impl Slot {
         self.source.and_then(|source| source.layer)
     }
 
-    /// Fills it from a track, from the next switch point on.
-    pub(crate) fn fill(&mut self, track: Key) {
+    /// Fills it from a track of the session `publisher`, from the next switch point on.
+    pub(crate) fn fill(&mut self, track: Key, publisher: Key) {
         self.source = Some(Source {
             track,
+            publisher,
             layer: None,
             incoming: 0,
             outgoing: None,
@@ -112,7 +129,6 @@ impl Slot {
     /// to show.
     pub(crate) fn take(
         &mut self,
-        now: Micros,
         packet: PacketHandle,
         meta: &PacketMeta,
         codec: &PayloadType,
@@ -135,12 +151,12 @@ impl Slot {
             }
             source.layer = Some(wished);
             self.rewriter
-                .switch(now, meta.ext_seq, meta.timestamp, outgoing.clock_hz);
+                .switch(meta, source.publisher, outgoing.clock_hz);
         }
         if source.layer != Some(meta.layer) {
             return Verdict::Skip;
         }
-        let Some(position) = self.rewriter.place(now, meta.ext_seq, meta.timestamp) else {
+        let Some(position) = self.rewriter.place(meta, source.publisher) else {
             return Verdict::Skip;
         };
         if !self.history.claim(position.index) {
@@ -152,7 +168,14 @@ impl Slot {
             index: position.index,
             timestamp: position.timestamp,
             payload_type: outgoing.payload_type,
+            patch: position.patch,
         })
+    }
+
+    /// The retransmission stream and payload type for what was sent as `payload_type`, when negotiated.
+    pub(crate) fn rtx_for(&mut self, payload_type: u8) -> Option<(&mut RtxStream, u8)> {
+        let codec = self.spec.codecs.iter().find(|c| c.pt == payload_type)?;
+        Some((self.rtx.as_mut()?, codec.rtx_pt?))
     }
 
     /// A packet did not leave.
@@ -169,23 +192,15 @@ impl Slot {
         }
     }
 
-    /// NTP and RTP time for a sender report at `now`, on the capture clock of the publisher: what its
-    /// last report said, moved on by the time that passed here (contracts.md 24).
-    pub(crate) fn report_clock(&self, now: Micros, clock: SenderClock) -> Option<(u64, u32)> {
-        let outgoing = self.source?.outgoing?;
-        let elapsed_us = now.since(clock.arrival);
-        // 32.32 fixed point: 2^32 / 10^6 a microsecond.
-        let ntp = u128::from(clock.ntp) + (u128::from(elapsed_us) << 32) / 1_000_000;
-        let ticks = elapsed_us.wrapping_mul(u64::from(outgoing.clock_hz)) / 1_000_000;
-        let ticks = u32::try_from(ticks & u64::from(u32::MAX)).unwrap_or(0);
-        let timestamp = self
-            .rewriter
-            .timestamp(clock.timestamp)?
-            .wrapping_add(ticks);
-        Some((
-            u64::try_from(ntp & u128::from(u64::MAX)).unwrap_or(0),
-            timestamp,
-        ))
+    /// NTP and RTP time for a sender report at `now`, on the capture clock of the publisher; `clock` is that of
+    /// the layer it shows. `None` while it is not known how the two go together (contracts.md 24).
+    pub(crate) fn report_clock(
+        &self,
+        now: Micros,
+        clock: Option<SenderClock>,
+    ) -> Option<(u64, u32)> {
+        self.layer()?;
+        self.rewriter.report(now, clock)
     }
 }
 
@@ -205,7 +220,7 @@ mod tests {
     use dataplane_api::media::CodecId;
 
     use super::*;
-    use crate::pool::{ForwardedExtensions, Pool};
+    use crate::pool::Pool;
     use crate::table::Table;
 
     fn vp8(pt: u8) -> PayloadType {
@@ -230,27 +245,23 @@ mod tests {
             rtx_ssrc: None,
             codecs: vec![vp8(120)],
         };
-        let mut slot = Slot::new(spec, 10, 0);
-        slot.fill(Table::default().insert(()));
+        let mut slot = Slot::new(spec, [10, 10], 0);
+        slot.fill(Table::default().insert(()), Table::default().insert(()));
         slot
     }
 
     fn meta(ext_seq: u64, layer: u8, switch_point: bool) -> PacketMeta {
         PacketMeta {
             ext_seq,
-            timestamp: 0,
-            marker: false,
-            payload_type: 96,
             layer,
             switch_point,
-            arrival: Micros::ZERO,
-            extensions: ForwardedExtensions::default(),
+            ..PacketMeta::plain()
         }
     }
 
     fn take(slot: &mut Slot, meta: PacketMeta, wished: u8) -> Verdict {
         let handle = Pool::new(1).insert(meta, &[], &[]).unwrap();
-        slot.take(Micros::ZERO, handle, &meta, &vp8(96), wished, 0)
+        slot.take(handle, &meta, &vp8(96), wished, 0)
     }
 
     fn index(verdict: Verdict) -> u64 {
@@ -292,26 +303,33 @@ mod tests {
         vp9.codec = CodecId::VP9;
         let meta = meta(6, 0, true);
         let handle = Pool::new(1).insert(meta, &[], &[]).unwrap();
-        assert_eq!(
-            slot.take(Micros::ZERO, handle, &meta, &vp9, 0, 0),
-            Verdict::NoCodec
-        );
+        assert_eq!(slot.take(handle, &meta, &vp9, 0, 0), Verdict::NoCodec);
     }
 
     #[test]
     fn a_sender_report_moves_the_publishers_clock_on() {
         let mut slot = slot();
-        index(take(&mut slot, meta(6, 0, true), 0));
         let clock = SenderClock {
             ntp: 5 << 32,
             timestamp: 1_000,
             arrival: Micros(0),
         };
-        let (ntp, timestamp) = slot.report_clock(Micros(500_000), clock).unwrap();
-        assert_eq!(ntp, (5 << 32) + (1 << 31));
+        let begin = PacketMeta {
+            timestamp: 1_000,
+            captured: Some(clock.captured(1_000, 90_000)),
+            ..meta(6, 0, true)
+        };
+        assert_eq!(slot.report_clock(Micros(0), Some(clock)), None, "empty");
+        let Verdict::Forward(first) = take(&mut slot, begin, 0) else {
+            panic!("a switch point")
+        };
+        let report = slot.report_clock(Micros(500_000), Some(clock));
         assert_eq!(
-            timestamp,
-            slot.rewriter.timestamp(1_000).unwrap().wrapping_add(45_000)
+            report,
+            Some(((5 << 32) + (1 << 31), first.timestamp.wrapping_add(45_000)))
         );
+        slot.restart(0);
+        let report = slot.report_clock(Micros(500_000), Some(clock));
+        assert_eq!(report, None, "what comes next may be something else");
     }
 }

@@ -1,7 +1,10 @@
-//! The keyframe budget of one layer: whoever asks, the publisher is asked at most once an interval
-//! (contracts.md 40), and again while the wish is unfulfilled.
+//! How often keyframes are asked for, three times limited (security.md R6): a viewer is heard once an interval a
+//! slot, a layer is asked for once an interval whoever wishes it (contracts.md 40) and again while the wish is
+//! unfulfilled, a publisher is asked for so many a second in all.
 
-use crate::limits::KEYFRAME_INTERVAL_US;
+use crate::limits::{
+    KEYFRAME_INTERVAL_US, KEYFRAME_REQUESTS_PER_SECOND_MAX, KEYFRAME_WISH_INTERVAL_US,
+};
 use crate::time::Micros;
 
 /// Requests toward one layer.
@@ -40,6 +43,55 @@ impl KeyframeBudget {
     }
 }
 
+/// How often one viewer is heard on one slot.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct WishLimit {
+    heard_at: Option<Micros>,
+}
+
+impl WishLimit {
+    /// Whether a wish is heard now.
+    pub(crate) fn hears(&mut self, now: Micros) -> bool {
+        let heard = self
+            .heard_at
+            .is_none_or(|at| now.since(at) >= KEYFRAME_WISH_INTERVAL_US);
+        if heard {
+            self.heard_at = Some(now);
+        }
+        heard
+    }
+}
+
+/// How many keyframes one publisher was asked for within the current second, over all it publishes.
+#[derive(Debug, Default)]
+pub(crate) struct KeyframeRate {
+    window_at: Micros,
+    asked: u32,
+}
+
+impl KeyframeRate {
+    /// When it may be asked once more, as of `now`.
+    pub(crate) fn ready_at(&self, now: Micros) -> Micros {
+        let window_ends = self.window_at.plus_us(SECOND_US);
+        if self.asked < KEYFRAME_REQUESTS_PER_SECOND_MAX || window_ends <= now {
+            now
+        } else {
+            window_ends
+        }
+    }
+
+    /// It is asked once more.
+    pub(crate) fn on_asked(&mut self, now: Micros) {
+        if now.since(self.window_at) >= SECOND_US {
+            self.window_at = now;
+            self.asked = 0;
+        }
+        self.asked += 1;
+    }
+}
+
+const SECOND_US: u64 = 1_000_000;
+
 fn interval_us(layer: u8) -> u64 {
     let [.., highest] = KEYFRAME_INTERVAL_US;
     KEYFRAME_INTERVAL_US
@@ -61,6 +113,27 @@ mod tests {
             asked += u32::from(budget.take(Micros::ZERO.plus_ms(ms), 0));
         }
         assert_eq!(asked, 4, "at 0, 500, 1000 and 1500 ms");
+    }
+
+    #[test]
+    fn a_viewer_that_storms_is_heard_once_an_interval() {
+        let mut limit = WishLimit::default();
+        let heard = (0..2_000).filter(|&ms| limit.hears(Micros::ZERO.plus_ms(ms)));
+        assert_eq!(heard.count(), 4);
+    }
+
+    #[test]
+    fn a_publisher_of_much_is_asked_for_eight_a_second_in_all() {
+        let mut rate = KeyframeRate::default();
+        let mut asked = 0;
+        for ms in 0..3_000 {
+            let now = Micros::ZERO.plus_ms(ms);
+            if rate.ready_at(now) <= now {
+                rate.on_asked(now);
+                asked += 1;
+            }
+        }
+        assert_eq!(asked, 24);
     }
 
     #[test]

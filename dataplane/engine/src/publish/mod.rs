@@ -1,11 +1,19 @@
 //! A published track: its encodings, who watches it, and what its streams look like on arrival.
 
 mod arrivals;
+mod clock;
 mod keyframe;
+mod nack;
+mod policer;
 mod receiver;
 mod stream;
 mod track;
 
-pub(crate) use receiver::{Bound, Receiver};
-pub(crate) use stream::SenderClock;
+pub(crate) use clock::{SenderClock, middle_32, ntp_of_us, ticks_between};
+pub(crate) use keyframe::{KeyframeRate, WishLimit};
+pub(crate) use nack::Way;
+pub use nack::{GiveUp, NackStats};
+pub(crate) use policer::Policer;
+pub(crate) use receiver::{Bound, Media, Receiver};
+pub(crate) use stream::{Arrived, Stream};
 pub(crate) use track::{Subscriber, Track};

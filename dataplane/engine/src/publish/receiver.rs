@@ -10,6 +10,7 @@ use super::stream::Stream;
 use super::track::Track;
 use crate::limits::SSRCS_PER_SESSION_MAX;
 use crate::table::{Key, Table};
+use crate::time::Micros;
 
 /// What an SSRC carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,16 @@ pub(crate) struct Bound {
     pub(crate) layer: u8,
     /// The retransmission stream of the layer (RFC 4588), not the layer itself.
     pub(crate) rtx: bool,
+}
+
+/// What a packet carries once padding and RTX are off it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Media<'a> {
+    /// The source's number of the packet, of the original where it was repaired.
+    pub(crate) ext_seq: u64,
+    /// The media payload type.
+    pub(crate) payload_type: u8,
+    pub(crate) payload: &'a [u8],
 }
 
 /// The incoming streams of one session.
@@ -56,6 +67,36 @@ impl Receiver {
             .iter()
             .find(|(b, _)| *b == bound)
             .map(|(_, stream)| stream)
+    }
+
+    /// The same, to change.
+    pub(crate) fn layer_mut(&mut self, track: Key, layer: u8) -> Option<&mut Stream> {
+        let bound = Bound {
+            track,
+            layer,
+            rtx: false,
+        };
+        self.streams
+            .iter_mut()
+            .find(|(b, _)| *b == bound)
+            .map(|(_, stream)| stream)
+    }
+
+    /// A packet of `ssrc` arrived that is not taken.
+    pub(crate) fn refuse(&mut self, ssrc: u32, ext_seq: u64) {
+        if let Some((bound, stream)) = self.get_mut(ssrc)
+            && !bound.rtx
+        {
+            stream.refuse(ext_seq);
+        }
+    }
+
+    /// When something is to be asked for again.
+    pub(crate) fn nack_at(&self) -> Option<Micros> {
+        self.streams
+            .iter()
+            .filter_map(|(_, stream)| stream.nack_at())
+            .min()
     }
 
     /// Binds the SSRC of a packet that authenticated. A layer has one SSRC: a new one replaces the old,

@@ -2,19 +2,13 @@
 //! section 6.4.1) and for our own sender reports.
 
 use codecs::rtcp::ReportBlock;
+use codecs::rtp::Seq;
 
+use super::clock::{SenderClock, middle_32};
+use super::nack::{Gaps, NackStats, Way};
+use crate::limits::MISSING_PER_STREAM_MAX;
 use crate::time::Micros;
-
-/// One sender report as it arrived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SenderClock {
-    /// The report's NTP time, 32.32 fixed point.
-    pub(crate) ntp: u64,
-    /// The RTP timestamp of the same instant.
-    pub(crate) timestamp: u32,
-    /// When it arrived here.
-    pub(crate) arrival: Micros,
-}
+use crate::transport::replay::{RtpReplayWindow, seq_of};
 
 /// Reception state of one SSRC.
 #[derive(Debug)]
@@ -29,6 +23,20 @@ pub(crate) struct Stream {
     jitter_q4: u64,
     transit: Option<i64>,
     clock: Option<SenderClock>,
+    /// What arrived, by whichever way: a packet that was repaired may still come by itself.
+    seen: Option<RtpReplayWindow>,
+    gaps: Gaps,
+    /// Packets were lost for good, and nothing was done about it yet.
+    broken: bool,
+}
+
+/// Whether a packet is news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrived {
+    /// It was not here before.
+    New,
+    /// It was, or it is too old to tell.
+    Duplicate,
 }
 
 impl Stream {
@@ -44,7 +52,94 @@ impl Stream {
             jitter_q4: 0,
             transit: None,
             clock: None,
+            seen: None,
+            gaps: Gaps::default(),
+            broken: false,
         }
+    }
+
+    /// Notes a packet as here. `repair` says whether what it shows to be missing is worth asking for.
+    pub(crate) fn arrive(
+        &mut self,
+        now: Micros,
+        ext_seq: u64,
+        way: Way,
+        repair: bool,
+        stats: &mut NackStats,
+    ) -> Arrived {
+        let Some(seen) = &mut self.seen else {
+            self.seen = Some(RtpReplayWindow::starting_with(ext_seq));
+            return Arrived::New;
+        };
+        if !seen.admits(ext_seq) {
+            return Arrived::Duplicate;
+        }
+        let highest = seen.highest();
+        seen.mark(ext_seq);
+        if ext_seq < highest {
+            self.gaps.on_late(now, ext_seq, way, stats);
+        } else if repair && ext_seq > highest + 1 {
+            self.broken |= !self.gaps.on_advance(now, highest, ext_seq, stats);
+        }
+        Arrived::New
+    }
+
+    /// A packet arrived that is not taken: it is not missing.
+    pub(crate) fn refuse(&mut self, ext_seq: u64) {
+        match &mut self.seen {
+            None => self.seen = Some(RtpReplayWindow::starting_with(ext_seq)),
+            Some(seen) if seen.admits(ext_seq) => seen.mark(ext_seq),
+            Some(_) => {}
+        }
+    }
+
+    /// The extended number of `seq`, which a retransmission names: near the newest of this stream, and not so far
+    /// ahead of it that it could not have been asked for.
+    pub(crate) fn extend(&self, seq: Seq) -> Option<u64> {
+        let highest = self.seen.as_ref()?.highest();
+        let distance = seq.distance(Seq(seq_of(highest)));
+        let ext_seq = highest.checked_add_signed(i64::from(distance))?;
+        (ext_seq <= highest + MISSING_PER_STREAM_MAX as u64).then_some(ext_seq)
+    }
+
+    /// A keyframe began at `ext_seq`.
+    pub(crate) fn on_keyframe(&mut self, ext_seq: u64, stats: &mut NackStats) {
+        self.gaps.on_keyframe(ext_seq, stats);
+    }
+
+    /// Gives up what is past hope.
+    pub(crate) fn give_up(&mut self, now: Micros, stats: &mut NackStats) {
+        self.broken |= self.gaps.give_up(now, stats);
+    }
+
+    /// Whether packets were lost for good since the last call.
+    pub(crate) fn take_broken(&mut self) -> bool {
+        std::mem::take(&mut self.broken)
+    }
+
+    /// See [`Gaps::take_due`].
+    pub(crate) fn take_due(
+        &mut self,
+        now: Micros,
+        out: &mut [Seq],
+        stats: &mut NackStats,
+    ) -> usize {
+        self.gaps.take_due(now, out, stats)
+    }
+
+    /// When a missing packet is to be asked for.
+    pub(crate) fn nack_at(&self) -> Option<Micros> {
+        self.gaps.next_deadline()
+    }
+
+    /// Packets that are missing and asked for.
+    pub(crate) fn missing(&self) -> usize {
+        self.gaps.len()
+    }
+
+    /// Round trip to the publisher, as its answers show it.
+    pub(crate) fn rtt_us(&self) -> u64 {
+        self.gaps.rtt_us()
     }
 
     /// Counts one packet. The replay window of SRTP has already dropped doubles.
@@ -109,11 +204,6 @@ impl Stream {
             delay_since_last_sr,
         }
     }
-}
-
-/// The middle 32 bits of an NTP time: LSR of a report block.
-pub(crate) fn middle_32(ntp: u64) -> u32 {
-    low_32(ntp >> 16)
 }
 
 fn low_32(n: u64) -> u32 {

@@ -67,6 +67,14 @@ impl Track {
         self.spec.codecs.iter().find(|codec| codec.pt == pt)
     }
 
+    /// What a payload type of RTX repairs.
+    pub(crate) fn repaired_payload_type(&self, rtx_pt: u8) -> Option<&PayloadType> {
+        self.spec
+            .codecs
+            .iter()
+            .find(|codec| codec.rtx_pt == Some(rtx_pt))
+    }
+
     /// A packet of a layer arrived. True when the track was silent before.
     pub(crate) fn on_packet(&mut self, now: Micros, layer: u8) -> bool {
         if let Some(layer) = self.layers.get_mut(usize::from(layer)) {

@@ -1,7 +1,9 @@
 //! Stories of one shard whose sessions have injected keys: what is sent is opened again and compared.
 
 mod class;
+mod continuity;
 mod edge;
+mod repair;
 
 use dataplane_api::command::{Close, Command, Subscribe, Unsubscribe};
 use dataplane_api::ids::{SlotId, TrackId};

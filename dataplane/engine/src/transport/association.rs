@@ -7,9 +7,13 @@ use dataplane_api::command::Fingerprint;
 use dataplane_api::event::CloseReason;
 use dimpl::{Dtls, Output};
 
-use super::dtls::{CHANGE_CIPHER_SPEC, CLIENT_KEY_EXCHANGE, Intake, Record};
+use super::dtls::{
+    CHANGE_CIPHER_SPEC, CLIENT_HELLO, CLIENT_KEY_EXCHANGE, Intake, Record, Records,
+    is_whole_client_hello,
+};
 use super::identity::hash;
 use super::keys::{Profile, Role, SrtpKeys};
+use super::nonce;
 use crate::time::Micros;
 
 /// Records of one last flight that arrive together ask for one answer: shorter than the first repetition
@@ -19,9 +23,20 @@ const LAST_FLIGHT_GAP_US: u64 = 20_000;
 /// Repetitions of our last flight: a client that repeats every 50 ms, doubling, gives up long before.
 const LAST_FLIGHT_REPEATS_MAX: u32 = 32;
 
+/// A flight is repeated at the latest after this, unanswered. The machine doubles its timer from 200 ms, so that
+/// within the deadline a flight of its own leaves six times: where a third of all datagrams is lost in each
+/// direction, every fiftieth join would fail for that. A flight has 1 to 2 KiB, which makes this 40 kbit/s, for
+/// at most ten seconds, to a peer that ICE has validated.
+const FLIGHT_REPEAT_US: u64 = 400_000;
+
+/// How often a server that answered nothing yet may start over. What makes it do so costs a forger as many
+/// datagrams.
+const STARTS_OVER_MAX: u32 = 64;
+
 /// One DTLS association.
 pub(super) struct Association {
     dtls: Dtls,
+    starts_over: u32,
     role: Role,
     fingerprint: Fingerprint,
     certificate_matches: bool,
@@ -31,8 +46,15 @@ pub(super) struct Association {
 }
 
 enum State {
-    Handshaking { deadline: Micros, intake: Intake },
-    Keyed { last_flight: LastFlight },
+    Handshaking {
+        deadline: Micros,
+        intake: Intake,
+        /// What was sent last, and when.
+        flight: Option<(Micros, Vec<Box<[u8]>>)>,
+    },
+    Keyed {
+        last_flight: LastFlight,
+    },
 }
 
 /// What came of one step.
@@ -45,6 +67,8 @@ pub(super) enum Outcome {
         keys: SrtpKeys,
         flight: Vec<Box<[u8]>>,
     },
+    /// The machine ended over something nobody vouches for, and nothing is lost with it: go on with another.
+    StartOver,
     Failed(CloseReason),
     PeerClosed,
 }
@@ -54,15 +78,45 @@ impl Association {
     pub(super) fn new(dtls: Dtls, role: Role, fingerprint: Fingerprint, deadline: Micros) -> Self {
         Association {
             dtls,
+            starts_over: 0,
             role,
             fingerprint,
             certificate_matches: false,
             timer: None,
             state: State::Handshaking {
                 deadline,
-                intake: Intake::default(),
+                intake: Intake::new(role),
+                flight: None,
             },
         }
+    }
+
+    /// Whether a server that has answered nobody yet should forget what it was given and begin with this
+    /// datagram: a whole ClientHello. Else the first fragment of a forged one would lie in its way until the
+    /// deadline.
+    pub(super) fn begins_with(&self, datagram: &[u8]) -> bool {
+        let is_unburdened = match &self.state {
+            State::Handshaking { intake, .. } => intake.is_empty(),
+            State::Keyed { .. } => true,
+        };
+        !is_unburdened && self.may_start_over() && is_whole_client_hello(datagram)
+    }
+
+    /// Goes on with a new machine, until the same deadline.
+    pub(super) fn start_over(&mut self, dtls: Dtls) {
+        self.dtls = dtls;
+        self.starts_over += 1;
+        if let State::Handshaking { intake, .. } = &mut self.state {
+            *intake = Intake::new(self.role);
+        }
+    }
+
+    fn may_start_over(&self) -> bool {
+        let has_answered = match &self.state {
+            State::Handshaking { flight, .. } => flight.is_some(),
+            State::Keyed { .. } => true,
+        };
+        self.role == Role::Server && !has_answered && self.starts_over < STARTS_OVER_MAX
     }
 
     /// Whether it has given its keys.
@@ -78,11 +132,20 @@ impl Association {
         }
     }
 
-    /// The earlier of the machine's next repetition and the deadline; nothing is due once it is complete.
+    /// The earliest of the machine's next repetition, our own, and the deadline; nothing is due once it is
+    /// complete.
     pub(super) fn due(&self, timeout: Option<Micros>) -> Option<Micros> {
-        match self.state {
-            State::Handshaking { deadline, .. } => {
-                Some(timeout.map_or(deadline, |timeout| timeout.min(deadline)))
+        match &self.state {
+            State::Handshaking {
+                deadline, flight, ..
+            } => {
+                let repeat_at = flight
+                    .as_ref()
+                    .map(|(sent, _)| sent.plus_us(FLIGHT_REPEAT_US));
+                [timeout, repeat_at, Some(*deadline)]
+                    .into_iter()
+                    .flatten()
+                    .min()
             }
             State::Keyed { .. } => None,
         }
@@ -127,12 +190,15 @@ impl Association {
             State::Handshaking { .. } => true,
             State::Keyed { .. } => false,
         };
-        let result = self
-            .dtls
-            .handle_timeout(instant)
-            .and_then(|()| datagram.map_or(Ok(()), |bytes| self.dtls.handle_packet(bytes)));
+        // The datagram first: it may answer what would else be repeated.
+        let result = datagram
+            .map_or(Ok(()), |bytes| self.dtls.handle_packet(bytes))
+            .and_then(|()| self.dtls.handle_timeout(instant));
         if let Err(error) = result {
             tracing::debug!(%error, role = ?self.role, "DTLS association failed");
+            if self.may_start_over() {
+                return Outcome::StartOver;
+            }
             // After completion only an authenticated alert reaches the machine, so this is the peer's wish.
             return ended(handshaking);
         }
@@ -146,22 +212,40 @@ impl Association {
         }
         if !polled.connected {
             return Outcome::Continues {
-                flight: polled.flight,
+                flight: self.sent_or_repeated(now, polled.flight),
                 timeout: polled.timeout,
             };
         }
         // Connected without keys means that no SRTP profile was agreed on.
         match polled.keys {
             Some(keys) if self.certificate_matches => {
+                let flight = last_flight(self.role, &polled.flight);
                 self.state = State::Keyed {
-                    last_flight: LastFlight::new(now, self.role, &polled.flight),
+                    last_flight: LastFlight::new(now, &flight),
                 };
-                Outcome::Keyed {
-                    keys,
-                    flight: polled.flight,
-                }
+                Outcome::Keyed { keys, flight }
             }
             _ => Outcome::Failed(CloseReason::HandshakeFailed),
+        }
+    }
+
+    /// What leaves after a step of the handshake: what the machine said, or else its last flight again when that
+    /// is due. The datagrams are the same, so a peer that has them drops them as repetitions.
+    fn sent_or_repeated(&mut self, now: Micros, said: Vec<Box<[u8]>>) -> Vec<Box<[u8]>> {
+        let State::Handshaking { flight, .. } = &mut self.state else {
+            return said;
+        };
+        if !said.is_empty() {
+            let said = newest_flight(self.role, said);
+            *flight = Some((now, said.clone()));
+            return said;
+        }
+        match flight {
+            Some((sent, datagrams)) if now.since(*sent) >= FLIGHT_REPEAT_US => {
+                *sent = now;
+                datagrams.clone()
+            }
+            _ => said,
         }
     }
 
@@ -170,7 +254,11 @@ impl Association {
         let mut polled = Polled::default();
         loop {
             match self.dtls.poll_output(buffer) {
-                Output::Packet(bytes) => polled.flight.push(bytes.into()),
+                Output::Packet(bytes) => {
+                    let mut datagram: Box<[u8]> = bytes.into();
+                    nonce::number(&mut datagram);
+                    polled.flight.push(datagram);
+                }
                 Output::PeerCert(der) => {
                     let digest = hash(self.fingerprint.hash, der);
                     self.certificate_matches = digest == self.fingerprint.digest;
@@ -226,12 +314,9 @@ struct LastFlight {
 }
 
 impl LastFlight {
-    fn new(now: Micros, role: Role, flight: &[Box<[u8]>]) -> LastFlight {
+    fn new(now: Micros, flight: &[Box<[u8]>]) -> LastFlight {
         LastFlight {
-            datagrams: match role {
-                Role::Server => flight.to_vec(),
-                Role::Client => Vec::new(),
-            },
+            datagrams: flight.to_vec(),
             sent: now,
             repeats: 0,
         }
@@ -250,6 +335,54 @@ impl LastFlight {
         self.repeats += 1;
         Some(self.datagrams.clone())
     }
+}
+
+/// What of the machine's words is the last flight: a server's from its ChangeCipherSpec on; a client that has its
+/// keys has nothing to say.
+///
+/// A client's flight that repeats and completes at once makes the machine repeat its own flight and go on to the
+/// next, in one datagram. A peer may drop a datagram that begins with what it has (the machine itself does), and
+/// would never see the end of this one, however often it is repeated.
+fn last_flight(role: Role, said: &[Box<[u8]>]) -> Vec<Box<[u8]>> {
+    match role {
+        Role::Client => Vec::new(),
+        Role::Server => said
+            .iter()
+            .filter_map(|datagram| {
+                behind(datagram, |record| {
+                    record.epoch == 0 && record.content_type != CHANGE_CIPHER_SPEC
+                })
+            })
+            .collect(),
+    }
+}
+
+/// What of the machine's words before that is its newest flight: not the ClientHello that was answered.
+fn newest_flight(role: Role, said: Vec<Box<[u8]>>) -> Vec<Box<[u8]>> {
+    let is_hello = |record: &Record<'_>| {
+        let first = record.fragments().flatten().next();
+        first.is_some_and(|fragment| fragment.message_type == CLIENT_HELLO)
+    };
+    let has_more = said
+        .iter()
+        .any(|datagram| behind(datagram, is_hello).is_some());
+    if role == Role::Server || !has_more {
+        return said;
+    }
+    said.iter()
+        .filter_map(|datagram| behind(datagram, is_hello))
+        .collect()
+}
+
+/// A datagram from the first record on that is not `old`.
+fn behind(datagram: &[u8], old: impl Fn(&Record<'_>) -> bool) -> Option<Box<[u8]>> {
+    let old_bytes: usize = Records::of(datagram)
+        .flatten()
+        .take_while(old)
+        .map(|record| record.bytes.len())
+        .sum();
+    let rest = datagram.get(old_bytes..)?;
+    (!rest.is_empty()).then(|| rest.into())
 }
 
 /// Whether a record belongs to flight 5 of RFC 6347 section 4.2.4, seen in plaintext.

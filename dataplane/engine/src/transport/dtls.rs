@@ -1,5 +1,11 @@
 //! DTLS 1.2 records and handshake fragments (RFC 6347 section 4), as far as they can be judged without
 //! keys: what stands in front of the handshake machine and bounds what it is made to remember.
+//!
+//! Every error of the machine is its end, and before there are keys nobody can tell the peer from one who forges
+//! the peer's address. So the machine is spared what a peer in its role never says: alerts in plaintext, messages
+//! of the other side or out of their place, fragments that contradict themselves.
+
+use super::keys::Role;
 
 /// `ChangeCipherSpec`, the content types of RFC 5246 section 6.2.1.
 pub(crate) const CHANGE_CIPHER_SPEC: u8 = 20;
@@ -10,8 +16,33 @@ pub(crate) const HANDSHAKE: u8 = 22;
 /// `ApplicationData`.
 pub(crate) const APPLICATION_DATA: u8 = 23;
 
-/// The handshake type of ClientKeyExchange (RFC 5246 section 7.4), which only a client's last flight has.
+/// The handshake type of ClientHello (RFC 5246 section 7.4).
+pub(super) const CLIENT_HELLO: u8 = 1;
+/// The handshake type of ClientKeyExchange, which only a client's last flight has.
 pub(crate) const CLIENT_KEY_EXCHANGE: u8 = 16;
+
+/// What a peer says in plaintext: the type of each message and where it stands in the handshake.
+type Script = &'static [(u8, std::ops::RangeInclusive<u16>)];
+
+/// A client's: ClientHello, Certificate, ClientKeyExchange, CertificateVerify. It is asked for no cookie and always
+/// for a certificate, so each has one place.
+const OF_CLIENT: Script = &[
+    (CLIENT_HELLO, 0..=0),
+    (11, 1..=1),
+    (CLIENT_KEY_EXCHANGE, 2..=2),
+    (15, 3..=3),
+];
+/// A server's: HelloVerifyRequest, ServerHello, Certificate, ServerKeyExchange, CertificateRequest, ServerHelloDone,
+/// NewSessionTicket. It may ask for a cookie first, and need not ask for a certificate.
+const OF_SERVER: Script = &[
+    (3, 0..=0),
+    (2, 0..=1),
+    (11, 1..=2),
+    (12, 2..=3),
+    (13, 3..=4),
+    (14, 3..=5),
+    (4, 4..=6),
+];
 
 /// Type, version, epoch, sequence number, length (RFC 6347 section 4.1).
 const RECORD_HEADER_BYTES: usize = 13;
@@ -20,8 +51,6 @@ const FRAGMENT_HEADER_BYTES: usize = 12;
 
 /// Longest handshake message. A certificate chain of three is below 5 KiB (security.md D3).
 const MESSAGE_BYTES_MAX: u32 = 16 * 1_024;
-/// Messages of one peer in a handshake: a server sends seven, a client five.
-const MESSAGE_SEQ_MAX: u16 = 15;
 /// Fragments an association remembers before it completes (security.md D3).
 const FRAGMENTS_MAX: usize = 64;
 /// Bytes an association remembers before it completes (security.md D3).
@@ -114,6 +143,8 @@ pub(crate) struct Fragment {
     pub(crate) message_type: u8,
     pub(crate) message_seq: u16,
     pub(crate) offset: u32,
+    /// It is the message, not a part of it.
+    pub(crate) is_whole: bool,
 }
 
 /// The fragments of a record, up to the first malformed one.
@@ -132,10 +163,10 @@ impl<'a> Fragments<'a> {
             message_type: header[0],
             message_seq: u16::from_be_bytes([header[4], header[5]]),
             offset,
+            is_whole: fragment_len == message_len,
         };
         // An empty fragment of a message that is not empty advances nothing (CVE-2022-29190).
         let sane = message_len <= MESSAGE_BYTES_MAX
-            && fragment.message_seq <= MESSAGE_SEQ_MAX
             && offset + fragment_len <= message_len
             && (fragment_len > 0 || message_len == 0);
         sane.then_some((fragment, rest))
@@ -159,12 +190,29 @@ impl Iterator for Fragments<'_> {
     }
 }
 
+/// Whether a datagram begins with a ClientHello that is not in parts.
+pub(super) fn is_whole_client_hello(datagram: &[u8]) -> bool {
+    let first = Records::of(datagram).next().and_then(Result::ok);
+    let fragment = first.and_then(|record| record.fragments().next());
+    matches!(
+        fragment,
+        Some(Ok(Fragment {
+            message_type: CLIENT_HELLO,
+            message_seq: 0,
+            is_whole: true,
+            ..
+        }))
+    )
+}
+
 /// What one association has been given to remember before it completed.
 ///
 /// The machine behind it drops a datagram that begins with a fragment another datagram began with, so a
 /// repeated flight is free, and a peer whose flights are lost many times is not starved by the caps.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Intake {
+    /// What a peer in its role says.
+    script: Script,
     /// The fragments that began a datagram, by (message sequence, offset).
     first_fragments: Vec<(u16, u32)>,
     fragments: usize,
@@ -173,13 +221,32 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
+    /// Of an association in which we are `role`.
+    pub(crate) fn new(role: Role) -> Intake {
+        Intake {
+            script: match role {
+                Role::Server => OF_CLIENT,
+                Role::Client => OF_SERVER,
+            },
+            first_fragments: Vec::new(),
+            fragments: 0,
+            other_records: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Whether nothing was let through.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
     /// Whether the machine may see `datagram`: it is well-formed throughout, and is a repetition or
     /// within what the association may still remember.
     pub(crate) fn admits(&mut self, datagram: &[u8]) -> bool {
         if datagram.len() > DATAGRAM_BYTES_MAX {
             return false;
         }
-        let Ok(contents) = Contents::of(datagram) else {
+        let Ok(contents) = Contents::of(datagram, self.script) else {
             return false;
         };
         if let Some(first) = contents.first_fragment
@@ -214,18 +281,29 @@ struct Contents {
 }
 
 impl Contents {
-    fn of(datagram: &[u8]) -> Result<Contents, Malformed> {
+    fn of(datagram: &[u8], script: Script) -> Result<Contents, Malformed> {
         let mut contents = Contents::default();
         for record in Records::of(datagram) {
             let record = record?;
-            // There are no epochs beyond the first protected one (no renegotiation), and no application
-            // data before a handshake completes.
-            if record.epoch > 1 || record.content_type == APPLICATION_DATA {
+            // There are no epochs beyond the first protected one (no renegotiation), no application data before
+            // a handshake completes, and an alert in plaintext is anybody's (RFC 6347 section 4.1.2.7): a peer
+            // that gives up is noticed by the deadline.
+            if record.epoch > 1
+                || record.content_type == APPLICATION_DATA
+                || (record.content_type == ALERT && record.epoch == 0)
+            {
                 return Err(Malformed);
             }
             let mut fragments = 0;
             for fragment in record.fragments() {
                 let fragment = fragment?;
+                // A message out of its place would lie in the machine's queue in front of what it waits for.
+                let is_in_place = script.iter().any(|(message_type, places)| {
+                    *message_type == fragment.message_type && places.contains(&fragment.message_seq)
+                });
+                if !is_in_place {
+                    return Err(Malformed);
+                }
                 if contents.fragments + fragments + contents.other_records == 0 {
                     contents.first_fragment = Some((fragment.message_seq, fragment.offset));
                 }
@@ -247,13 +325,24 @@ impl Contents {
 mod tests {
     use super::*;
 
-    /// A plaintext handshake record with one fragment.
+    /// A plaintext handshake record of a server with one fragment.
     fn fragment(message_seq: u16, message_len: u32, offset: u32, body: &[u8]) -> Vec<u8> {
+        let message_type = [2, 11, 12][usize::from(message_seq.min(2))];
+        typed_fragment(message_type, message_seq, message_len, offset, body)
+    }
+
+    fn typed_fragment(
+        message_type: u8,
+        message_seq: u16,
+        message_len: u32,
+        offset: u32,
+        body: &[u8],
+    ) -> Vec<u8> {
         let len = u16::try_from(FRAGMENT_HEADER_BYTES + body.len()).unwrap();
         let be24 = |number: u32| number.to_be_bytes()[1..].to_vec();
         let mut record = vec![HANDSHAKE, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0];
         record.extend(len.to_be_bytes());
-        record.push(1);
+        record.push(message_type);
         record.extend(be24(message_len));
         record.extend(message_seq.to_be_bytes());
         record.extend(be24(offset));
@@ -264,9 +353,10 @@ mod tests {
 
     #[test]
     fn fragments_that_contradict_themselves_are_refused() {
-        let mut intake = Intake::default();
+        let mut intake = Intake::new(Role::Client);
         assert!(intake.admits(&fragment(0, 100, 0, &[0; 100])));
-        assert!(intake.admits(&fragment(1, 0, 0, &[])), "ServerHelloDone");
+        let done = typed_fragment(14, 5, 0, 0, &[]);
+        assert!(intake.admits(&done), "ServerHelloDone");
         for (what, datagram) in [
             ("past the end", fragment(2, 100, 1, &[0; 100])),
             ("nothing of something", fragment(2, 100, 0, &[])),
@@ -284,6 +374,57 @@ mod tests {
         assert!(!intake.admits(&trailing));
     }
 
+    /// Nobody but the peer's forger says these, and the machine would end (security.md D2).
+    #[test]
+    fn what_a_peer_in_its_role_never_says_is_refused() {
+        let [mut server, mut client] = [Role::Server, Role::Client].map(Intake::new);
+        let places = |intake: &mut Intake, message_type| {
+            let mut admits =
+                |seq: &u16| intake.admits(&typed_fragment(message_type, *seq, 40, 0, &[7; 40]));
+            (0..20).filter(|seq| admits(seq)).collect::<Vec<_>>()
+        };
+        for message_type in 0..=255 {
+            let of_client: &[u16] = match message_type {
+                1 => &[0],
+                11 => &[1],
+                16 => &[2],
+                15 => &[3],
+                _ => &[],
+            };
+            let of_server: &[u16] = match message_type {
+                3 => &[0],
+                2 => &[0, 1],
+                11 => &[1, 2],
+                12 => &[2, 3],
+                13 => &[3, 4],
+                14 => &[3, 4, 5],
+                4 => &[4, 5, 6],
+                _ => &[],
+            };
+            assert_eq!(places(&mut server, message_type), of_client);
+            assert_eq!(places(&mut client, message_type), of_server);
+        }
+        let fatal_alert = [21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 2, 40];
+        assert!(!server.admits(&fatal_alert) && !client.admits(&fatal_alert));
+        let mut behind = typed_fragment(11, 1, 40, 0, &[7; 40]);
+        behind.extend(fatal_alert);
+        assert!(!server.admits(&behind));
+    }
+
+    #[test]
+    fn a_client_hello_is_whole_or_in_parts() {
+        assert!(is_whole_client_hello(&typed_fragment(1, 0, 3, 0, &[7; 3])));
+        for (what, datagram) in [
+            ("a part", typed_fragment(1, 0, 4, 0, &[7; 3])),
+            ("the end", typed_fragment(1, 0, 4, 1, &[7; 3])),
+            ("a later message", typed_fragment(1, 1, 3, 0, &[7; 3])),
+            ("another message", typed_fragment(2, 0, 3, 0, &[7; 3])),
+            ("nothing", Vec::new()),
+        ] {
+            assert!(!is_whole_client_hello(&datagram), "{what}");
+        }
+    }
+
     /// Security.md D3, in every way of spending: many fragments, large ones, and records that are none.
     #[test]
     fn an_association_remembers_at_most_its_caps() {
@@ -299,7 +440,7 @@ mod tests {
             &change_cipher_spec,
         ];
         for bomb in bombs {
-            let mut intake = Intake::default();
+            let mut intake = Intake::new(Role::Client);
             let (mut datagrams, mut bytes) = (0, 0);
             for number in 0..10_000 {
                 let datagram = bomb(number);
@@ -315,7 +456,7 @@ mod tests {
 
     #[test]
     fn a_repeated_flight_is_free() {
-        let mut intake = Intake::default();
+        let mut intake = Intake::new(Role::Client);
         for _ in 0..1_000 {
             assert!(intake.admits(&fragment(0, 1_300, 0, &[1; 1_200])));
             assert!(intake.admits(&fragment(0, 1_300, 1_200, &[1; 100])));

@@ -1,12 +1,11 @@
 //! What stands between a session's path and its DTLS machine: which records go on to the worker, and how
 //! many.
 
+use super::dtls::Records;
 use crate::limits::DTLS_BYTES_PER_SECOND_MAX;
 use crate::time::Micros;
 
 const SECOND_US: u64 = 1_000_000;
-/// Offset of the epoch in a DTLS record (RFC 6347 section 4.1: type, version, epoch).
-const EPOCH_AT: std::ops::Range<usize> = 3..5;
 
 /// How far the handshake is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,14 +57,16 @@ impl RecordGate {
         }
     }
 
-    /// Whether a datagram goes on to the machine (contracts.md 9): everything until the peer surely has our
-    /// last flight, then only records of an encrypted epoch; never more bytes than a handshake needs.
+    /// Whether a datagram goes on to the machine (contracts.md 9): well-formed records until the peer surely has
+    /// our last flight, then only records of an encrypted epoch; never more bytes than a handshake needs.
     pub(crate) fn admits(&mut self, now: Micros, datagram: &[u8]) -> bool {
-        let wanted = match self.progress {
-            Progress::Idle => false,
-            Progress::Started | Progress::Keyed => true,
-            Progress::Confirmed => datagram.get(EPOCH_AT).is_some_and(|epoch| epoch != [0, 0]),
+        let epoch_min = match self.progress {
+            Progress::Idle => return false,
+            Progress::Started | Progress::Keyed => 0,
+            Progress::Confirmed => 1,
         };
+        let wanted = Records::of(datagram)
+            .all(|record| record.is_ok_and(|record| record.epoch >= epoch_min));
         if now.since(self.window_at) >= SECOND_US {
             self.window_at = now;
             self.window_bytes = 0;
@@ -82,9 +83,10 @@ impl RecordGate {
 mod tests {
     use super::*;
 
-    const CLIENT_HELLO: [u8; 13] = [22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    const ENCRYPTED: [u8; 13] = [23, 254, 253, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+    const CLIENT_HELLO: [u8; 14] = [22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1];
+    const ENCRYPTED: [u8; 14] = [21, 254, 253, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1];
 
+    /// Contracts.md 9 and security.md D2.
     #[test]
     fn plaintext_records_end_when_the_peer_is_heard_under_the_keys() {
         let mut gate = RecordGate::new();
@@ -106,13 +108,33 @@ mod tests {
             gate.admits(Micros(0), &ENCRYPTED),
             "close_notify still gets through"
         );
+        let behind = [ENCRYPTED, CLIENT_HELLO].concat();
+        assert!(!gate.admits(Micros(0), &behind), "not even behind another");
+    }
+
+    #[test]
+    fn what_is_no_record_reaches_no_machine() {
+        let mut gate = RecordGate::new();
+        gate.start();
+        assert!(gate.admits(Micros(0), &CLIENT_HELLO));
+        for len in 1..CLIENT_HELLO.len() {
+            assert!(!gate.admits(Micros(0), &CLIENT_HELLO[..len]), "{len}");
+        }
+        let trailing = [&CLIENT_HELLO[..], &[0]].concat();
+        assert!(!gate.admits(Micros(0), &trailing));
+        let version = CLIENT_HELLO.map(|byte| if byte == 253 { 252 } else { byte });
+        assert!(
+            !gate.admits(Micros(0), &version),
+            "DTLS 1.3 has other records"
+        );
     }
 
     #[test]
     fn a_flood_of_records_is_bounded_a_second() {
         let mut gate = RecordGate::new();
         gate.start();
-        let record = [22u8; 1_200];
+        let mut record = [22u8; 1_200];
+        record[..13].copy_from_slice(&[22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 4, 163]);
         let taken = (0..1_000)
             .filter(|_| gate.admits(Micros(5), &record))
             .count();

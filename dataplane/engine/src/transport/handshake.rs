@@ -21,10 +21,15 @@ use super::dtls::{ALERT, DATAGRAMS_MAX, Records};
 pub use super::identity::{Identity, IdentityError};
 pub use super::keys::Role;
 use super::keys::SrtpKeys;
+use super::nonce;
 use crate::time::Micros;
 
 /// An association that is not complete this long after its start has failed (security.md D5).
 pub const HANDSHAKE_DEADLINE_US: u64 = 10_000_000;
+
+/// Handshakes under way at once, of all shards. Each may remember 32 KiB of its peer (security.md D3), so this
+/// bounds them to 128 MiB; the ones that a node completes meanwhile are 9,500 a second and core.
+pub const HALF_OPEN_MAX: usize = 4_096;
 
 /// Longest datagram of a flight: what every path carries (RFC 8831 section 5 assumes 1,200 as well).
 const MTU_BYTES: usize = 1_200;
@@ -139,6 +144,10 @@ pub struct HandshakeCounters {
     pub ignored: u64,
     /// Last flights sent again because the client repeated its own.
     pub last_flights_repeated: u64,
+    /// Starts that failed because [`HALF_OPEN_MAX`] handshakes were under way.
+    pub starts_refused: u64,
+    /// Times a server that had answered nobody yet began anew, rid of what lay in a ClientHello's way.
+    pub started_over: u64,
 }
 
 /// Many associations, by session.
@@ -169,6 +178,7 @@ impl Handshakes {
             .flight_start_rto(FLIGHT_RTO)
             .flight_retries(FLIGHT_RETRIES)
             .handshake_timeout(Duration::from_micros(HANDSHAKE_DEADLINE_US))
+            .with_crypto_provider(nonce::provider())
             // A full queue is fatal, so the intake in front of it is what bounds it.
             .max_queue_rx(DATAGRAMS_MAX)
             .build()
@@ -230,6 +240,12 @@ impl Handshakes {
         self.associations.len()
     }
 
+    /// Handshakes under way: those that have a timer.
+    #[must_use]
+    pub fn half_open(&self) -> usize {
+        self.timers.len()
+    }
+
     /// Whether no association is held.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -246,8 +262,14 @@ impl Handshakes {
         if self.associations.contains_key(&session) {
             return;
         }
-        let certificate = self.identity.certificate().clone();
-        let mut dtls = Dtls::new_12(self.config.clone(), certificate, self.instant(now));
+        if self.half_open() >= HALF_OPEN_MAX {
+            self.counters.starts_refused += 1;
+            let reason = CloseReason::HandshakeFailed;
+            self.outputs
+                .push_back(HandshakeOutput::Failed { session, reason });
+            return;
+        }
+        let mut dtls = self.machine(now);
         dtls.set_active(role == Role::Client);
         let deadline = now.plus_us(HANDSHAKE_DEADLINE_US);
         let association = Association::new(dtls, role, fingerprint, deadline);
@@ -255,14 +277,26 @@ impl Handshakes {
         self.drive(now, session, None);
     }
 
+    /// A server that waits for a ClientHello.
+    fn machine(&self, now: Micros) -> Dtls {
+        let certificate = self.identity.certificate().clone();
+        Dtls::new_12(self.config.clone(), certificate, self.instant(now))
+    }
+
     fn on_record(&mut self, now: Micros, session: SessionId, datagram: &[u8]) {
-        let Some(association) = self.associations.get_mut(&session) else {
+        let Some(association) = self.associations.get(&session) else {
             self.counters.refused += 1;
             return;
         };
         if association.is_complete() {
             self.on_late_record(now, session, datagram);
-        } else if association.admits(datagram) {
+            return;
+        }
+        if association.begins_with(datagram) {
+            self.start_over(now, session);
+        }
+        let association = self.associations.get_mut(&session);
+        if association.is_some_and(|association| association.admits(datagram)) {
             self.drive(now, session, Some(datagram));
         } else {
             self.counters.refused += 1;
@@ -289,6 +323,15 @@ impl Handshakes {
         }
         if repeated {
             self.repeat_last_flight(now, session);
+        }
+    }
+
+    fn start_over(&mut self, now: Micros, session: SessionId) {
+        let dtls = self.machine(now);
+        if let Some(association) = self.associations.get_mut(&session) {
+            self.counters.started_over += 1;
+            association.start_over(dtls);
+            self.drive(now, session, None);
         }
     }
 
@@ -340,6 +383,7 @@ impl Handshakes {
                     flight,
                 });
             }
+            Outcome::StartOver => self.start_over(now, session),
             Outcome::Failed(reason) => {
                 self.forget(session);
                 self.outputs

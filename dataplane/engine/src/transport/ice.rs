@@ -1,47 +1,78 @@
 //! ICE as a lite agent (RFC 8445 section 2.5): it answers checks and never sends any, learns the peer's
 //! addresses from authenticated checks alone, and follows the controlling side's nomination.
 
-use turn::stun::IntegrityKey;
+use turn::stun::{IntegrityKey, TransactionId};
 
-use crate::limits::{
-    CONSENT_US, ICE_TIMEOUT_US, PATH_SILENT_US, PATH_TAKEOVER_US, PATHS_PER_SESSION_MAX,
-};
+use super::consent::Consent;
+pub(crate) use super::paths::PathChange;
+use super::paths::Paths;
 use crate::packet::Path;
 use crate::time::Micros;
 
-/// A path that carried an authenticated check.
-#[derive(Clone, Copy, Debug)]
-struct Validated {
-    path: Path,
-    heard_at: Micros,
-    /// When it last carried USE-CANDIDATE.
-    nominated_at: Option<Micros>,
-}
-
-/// What a valid check changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PathChange {
-    /// The path was known.
-    None,
-    /// The path is new and validated. `evicted` was the one silent longest and is forgotten.
-    Added { evicted: Option<Path> },
-    /// The session has all the paths it may have, all of them alive.
-    Refused,
-}
-
-/// The lite agent of one session.
+/// Both sides' user fragments and passwords.
 #[derive(Debug)]
-pub(crate) struct IceAgent {
+struct Credentials {
     local_ufrag: String,
     local_pwd: String,
     key: IntegrityKey,
     remote_ufrag: String,
     remote_pwd: String,
-    paths: Vec<Validated>,
-    /// Where egress goes.
-    selected: Option<Path>,
-    admitted_at: Micros,
-    heard_at: Option<Micros>,
+}
+
+impl Credentials {
+    fn new(
+        local_ufrag: String,
+        local_pwd: String,
+        remote_ufrag: String,
+        remote_pwd: String,
+    ) -> Credentials {
+        Credentials {
+            key: IntegrityKey::new(local_pwd.as_bytes()),
+            local_ufrag,
+            local_pwd,
+            remote_ufrag,
+            remote_pwd,
+        }
+    }
+
+    /// Whether `username` of a check is `local:remote` (RFC 8445 section 7.2.2). Compared in whole: the remote
+    /// part tells a restarted peer from its former self.
+    fn name(&self, username: &[u8]) -> bool {
+        username
+            .strip_prefix(self.local_ufrag.as_bytes())
+            .and_then(|rest| rest.strip_prefix(b":"))
+            == Some(self.remote_ufrag.as_bytes())
+    }
+}
+
+/// Which credentials a check used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Generation {
+    /// Those of the last offer and answer.
+    Current,
+    /// Those before the last restart.
+    Previous,
+}
+
+/// A check whose MESSAGE-INTEGRITY is right.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Check {
+    pub(crate) path: Path,
+    pub(crate) id: TransactionId,
+    /// It carries USE-CANDIDATE.
+    pub(crate) nominated: bool,
+    pub(crate) generation: Generation,
+}
+
+/// The lite agent of one session.
+#[derive(Debug)]
+pub(crate) struct IceAgent {
+    credentials: Credentials,
+    /// What the peer uses until it has the answer to its restart, which may be lost on the way: until the
+    /// first check under the new credentials the old ones are as good, so that a restart interrupts nothing.
+    previous: Option<Credentials>,
+    paths: Paths,
+    consent: Consent,
 }
 
 impl IceAgent {
@@ -53,43 +84,32 @@ impl IceAgent {
         remote_pwd: String,
     ) -> IceAgent {
         IceAgent {
-            key: IntegrityKey::new(local_pwd.as_bytes()),
-            local_ufrag,
-            local_pwd,
-            remote_ufrag,
-            remote_pwd,
-            paths: Vec::new(),
-            selected: None,
-            admitted_at: now,
-            heard_at: None,
+            credentials: Credentials::new(local_ufrag, local_pwd, remote_ufrag, remote_pwd),
+            previous: None,
+            paths: Paths::default(),
+            consent: Consent::new(now),
         }
     }
 
     pub(crate) fn local_ufrag(&self) -> &str {
-        &self.local_ufrag
+        &self.credentials.local_ufrag
     }
 
     pub(crate) fn local_pwd(&self) -> &str {
-        &self.local_pwd
+        &self.credentials.local_pwd
     }
 
-    /// The key of checks toward us, and of our answers.
-    pub(crate) fn key(&self) -> &IntegrityKey {
-        &self.key
+    /// The key of a check with this username, and of its answer; `None` when it is not for us.
+    pub(crate) fn key_of(&self, username: &[u8]) -> Option<(Generation, &IntegrityKey)> {
+        if self.credentials.name(username) {
+            return Some((Generation::Current, &self.credentials.key));
+        }
+        let previous = self.previous.as_ref().filter(|c| c.name(username))?;
+        Some((Generation::Previous, &previous.key))
     }
 
-    /// Whether `username` of a check is ours: `local:remote` (RFC 8445 section 7.2.2). Compared in whole:
-    /// the remote part tells a restarted peer from its former self.
-    pub(crate) fn accepts_username(&self, username: &[u8]) -> bool {
-        let local = self.local_ufrag.as_bytes();
-        username
-            .strip_prefix(local)
-            .and_then(|rest| rest.strip_prefix(b":"))
-            == Some(self.remote_ufrag.as_bytes())
-    }
-
-    /// The peer restarted ICE: new credentials on both sides; paths and media stay until new checks
-    /// choose (RFC 8445 section 9).
+    /// The peer restarted ICE: new credentials on both sides; paths and media stay until new checks choose (RFC
+    /// 8445 section 9).
     pub(crate) fn restart(
         &mut self,
         now: Micros,
@@ -98,158 +118,84 @@ impl IceAgent {
         remote_ufrag: String,
         remote_pwd: String,
     ) {
-        self.key = IntegrityKey::new(local_pwd.as_bytes());
-        self.local_ufrag = local_ufrag;
-        self.local_pwd = local_pwd;
-        self.remote_ufrag = remote_ufrag;
-        self.remote_pwd = remote_pwd;
-        for validated in &mut self.paths {
-            validated.nominated_at = None;
-        }
-        // A restart is a sign of life by another way: the new checks get the time a newcomer's get.
-        self.heard_at = self.heard_at.map(|_| now);
+        let next = Credentials::new(local_ufrag, local_pwd, remote_ufrag, remote_pwd);
+        self.previous = Some(std::mem::replace(&mut self.credentials, next));
+        self.paths.on_restart();
+        self.consent.on_restart(now);
     }
 
     /// Whether an ICE restart with these credentials was already applied.
     pub(crate) fn remote_is(&self, ufrag: &str, pwd: &str) -> bool {
-        self.remote_ufrag == ufrag && self.remote_pwd == pwd
+        self.credentials.remote_ufrag == ufrag && self.credentials.remote_pwd == pwd
     }
 
-    /// A check on `path` whose MESSAGE-INTEGRITY is right.
-    pub(crate) fn on_valid_check(
-        &mut self,
-        now: Micros,
-        path: Path,
-        nominated: bool,
-    ) -> PathChange {
-        let nominated_at = nominated.then_some(now);
-        let mut change = PathChange::None;
-        if let Some(known) = self.paths.iter_mut().find(|v| v.path == path) {
-            known.heard_at = now;
-            known.nominated_at = nominated_at.or(known.nominated_at);
-        } else {
-            let evicted = match self.make_room(now) {
-                Ok(evicted) => evicted,
-                Err(Full) => return PathChange::Refused,
-            };
-            self.paths.push(Validated {
-                path,
-                heard_at: now,
-                nominated_at,
-            });
-            change = PathChange::Added { evicted };
+    /// A valid check.
+    pub(crate) fn on_valid_check(&mut self, now: Micros, check: Check) -> PathChange {
+        let current = check.generation == Generation::Current;
+        let change = self
+            .paths
+            .on_check(now, check.path, check.nominated, current);
+        if change != PathChange::Refused {
+            self.consent.on_check(now, check.id, check.nominated);
         }
-        self.heard_at = Some(now);
-        // Egress follows the path that last carried USE-CANDIDATE; any other check only validates, or
-        // the peer's check of a backup pair would take the media with it (contracts.md 5).
-        if nominated || self.selected.is_none() {
-            self.selected = Some(path);
+        if current {
+            self.previous = None;
         }
         change
     }
 
     /// An authenticated SRTP or SRTCP packet on a validated path.
     pub(crate) fn on_authenticated(&mut self, now: Micros, path: Path) {
-        if let Some(known) = self.paths.iter_mut().find(|v| v.path == path) {
-            known.heard_at = now;
-            self.heard_at = Some(now);
+        if self.paths.on_packet(now, path) {
+            self.consent.on_packet(now);
         }
     }
 
     /// Whether `path` was heard lately enough that nobody else may have it.
     pub(crate) fn keeps(&self, now: Micros, path: Path) -> bool {
-        self.paths
-            .iter()
-            .any(|v| v.path == path && now.since(v.heard_at) < PATH_TAKEOVER_US)
+        self.paths.keeps(now, path)
     }
 
     /// The path belongs to another session now.
     pub(crate) fn forget(&mut self, path: Path) {
-        self.paths.retain(|v| v.path != path);
-        if self.selected == Some(path) {
-            self.selected = self.paths.iter().max_by_key(|v| v.heard_at).map(|v| v.path);
-        }
+        self.paths.forget(path);
     }
 
-    /// Where egress goes now.
+    /// Where egress goes now; nowhere without the peer's consent.
     pub(crate) fn selected(&self) -> Option<Path> {
-        self.selected
+        self.paths.selected().filter(|_| !self.consent.has_lapsed())
     }
 
     /// Every path that was validated.
     pub(crate) fn paths(&self) -> impl Iterator<Item = Path> + '_ {
-        self.paths.iter().map(|v| v.path)
+        self.paths.iter()
     }
 
     /// Whether any check was ever valid.
     pub(crate) fn is_validated(&self) -> bool {
-        self.heard_at.is_some()
+        self.consent.was_given()
     }
 
-    /// When this session is dead unless it is heard: 30 s after admission or the last sign of life.
+    /// When this session is over unless its peer is heard.
     pub(crate) fn expires_at(&self) -> Micros {
-        match self.heard_at {
-            Some(heard_at) => heard_at.plus_us(CONSENT_US),
-            None => self.admitted_at.plus_us(ICE_TIMEOUT_US),
-        }
+        self.consent.ends_at()
     }
 
-    /// When to look whether the selected path fell silent. While it is and no other lives, once a second.
+    /// When [`IceAgent::on_tick`] has something to do, or the session is over.
     pub(crate) fn next_deadline(&self, now: Micros) -> Micros {
-        let selected = self
-            .selected
-            .and_then(|selected| self.paths.iter().find(|v| v.path == selected))
-            .filter(|_| self.paths.len() > 1);
-        let Some(selected) = selected else {
-            return self.expires_at();
-        };
-        let silent_at = selected.heard_at.plus_us(PATH_SILENT_US);
-        let look_at = if silent_at > now {
-            silent_at
-        } else {
-            now.plus_ms(1_000)
-        };
-        look_at.min(self.expires_at())
-    }
-
-    /// Leaves a selected path that is silent for another that lives, nominated ones first.
-    pub(crate) fn on_tick(&mut self, now: Micros) {
-        let Some(selected) = self.selected else {
-            return;
-        };
-        let lives = |v: &Validated| now.since(v.heard_at) < PATH_SILENT_US;
-        if self.paths.iter().any(|v| v.path == selected && lives(v)) {
-            return;
-        }
-        let best = self
-            .paths
-            .iter()
-            .filter(|v| lives(v))
-            .max_by_key(|v| (v.nominated_at, v.heard_at));
-        if let Some(best) = best {
-            self.selected = Some(best.path);
+        let consent = self.consent.next_deadline();
+        match self.paths.next_deadline(now) {
+            Some(paths) => paths.min(consent),
+            None => consent,
         }
     }
 
-    fn make_room(&mut self, now: Micros) -> Result<Option<Path>, Full> {
-        if self.paths.len() < PATHS_PER_SESSION_MAX {
-            return Ok(None);
-        }
-        let (index, oldest) = self
-            .paths
-            .iter()
-            .enumerate()
-            .filter(|(_, v)| Some(v.path) != self.selected)
-            .min_by_key(|(_, v)| v.heard_at)
-            .ok_or(Full)?;
-        if now.since(oldest.heard_at) < PATH_SILENT_US {
-            return Err(Full);
-        }
-        Ok(Some(self.paths.swap_remove(index).path))
+    /// Stops egress without consent, leaves a silent path. The paths that are forgotten with this.
+    pub(crate) fn on_tick(&mut self, now: Micros) -> Vec<Path> {
+        self.consent.on_tick(now);
+        self.paths.on_tick(now)
     }
 }
-
-struct Full;
 
 #[cfg(test)]
 mod tests {
@@ -265,96 +211,76 @@ mod tests {
     }
 
     fn agent() -> IceAgent {
-        IceAgent::new(
-            Micros::ZERO,
-            "L".into(),
-            "lp".into(),
-            "R".into(),
-            "rp".into(),
-        )
+        let [l, lp, r, rp] = ["L", "lp", "R", "rp"].map(String::from);
+        IceAgent::new(Micros::ZERO, l, lp, r, rp)
+    }
+
+    fn restart(ice: &mut IceAgent, now: Micros) {
+        let [l, lp, r, rp] = ["L2", "lp2", "R2", "rp2"].map(String::from);
+        ice.restart(now, l, lp, r, rp);
     }
 
     fn at(ms: u64) -> Micros {
         Micros::ZERO.plus_ms(ms)
     }
 
-    #[test]
-    fn egress_follows_nomination_and_not_the_last_check() {
-        let mut ice = agent();
-        ice.on_valid_check(at(0), path(1), false);
-        assert_eq!(
-            ice.selected(),
-            Some(path(1)),
-            "before nomination the first validated path serves"
-        );
-        ice.on_valid_check(at(1), path(2), true);
-        assert_eq!(ice.selected(), Some(path(2)));
-        ice.on_valid_check(at(2), path(1), false);
-        assert_eq!(
-            ice.selected(),
-            Some(path(2)),
-            "a check of a backup pair moves nothing"
-        );
-    }
-
-    #[test]
-    fn a_silent_path_gives_way_and_comes_back_when_nominated() {
-        let mut ice = agent();
-        ice.on_valid_check(at(0), path(1), true);
-        ice.on_valid_check(at(4_000), path(2), false);
-        ice.on_tick(at(4_999));
-        assert_eq!(ice.selected(), Some(path(1)));
-        ice.on_tick(at(5_000));
-        assert_eq!(ice.selected(), Some(path(2)));
-        ice.on_valid_check(at(6_000), path(1), true);
-        assert_eq!(ice.selected(), Some(path(1)));
-    }
-
-    #[test]
-    fn authenticated_media_keeps_a_path_alive_without_checks() {
-        let mut ice = agent();
-        ice.on_valid_check(at(0), path(1), true);
-        ice.on_authenticated(at(29_000), path(1));
-        assert_eq!(ice.expires_at(), at(59_000));
-        ice.on_authenticated(at(30_000), path(9));
-        assert_eq!(
-            ice.expires_at(),
-            at(59_000),
-            "a path ICE did not validate says nothing"
-        );
-    }
-
-    #[test]
-    fn without_a_check_the_session_expires_after_admission() {
-        assert_eq!(agent().expires_at(), at(30_000));
-    }
-
-    #[test]
-    fn a_ninth_path_replaces_a_silent_one_never_a_live_one() {
-        let mut ice = agent();
-        for port in 1..=8 {
-            ice.on_valid_check(at(u64::from(port)), path(port), port == 1);
+    fn check(n: u8, port: u16, generation: Generation) -> Check {
+        Check {
+            path: path(port),
+            id: TransactionId([n; 12]),
+            nominated: true,
+            generation,
         }
-        assert_eq!(
-            ice.on_valid_check(at(100), path(9), false),
-            PathChange::Refused
-        );
-        let change = ice.on_valid_check(at(5_100), path(9), false);
-        assert_eq!(
-            change,
-            PathChange::Added {
-                evicted: Some(path(2))
-            },
-            "the selected one is never evicted"
-        );
+    }
+
+    fn generation(ice: &IceAgent, username: &[u8]) -> Option<Generation> {
+        ice.key_of(username).map(|(generation, _)| generation)
     }
 
     #[test]
     fn a_username_names_both_sides() {
         let ice = agent();
-        assert!(ice.accepts_username(b"L:R"));
+        assert_eq!(generation(&ice, b"L:R"), Some(Generation::Current));
         for wrong in [&b"L"[..], b"L:", b"L:RR", b"R:L", b"L:S", b"LL:R", b""] {
-            assert!(!ice.accepts_username(wrong), "{wrong:?}");
+            assert_eq!(generation(&ice, wrong), None, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn old_credentials_serve_until_the_first_check_with_the_new_ones() {
+        let mut ice = agent();
+        ice.on_valid_check(at(0), check(0, 1, Generation::Current));
+        restart(&mut ice, at(1_000));
+        assert_eq!(generation(&ice, b"L:R"), Some(Generation::Previous));
+        assert_eq!(generation(&ice, b"L2:R2"), Some(Generation::Current));
+        for mixed in [&b"L:R2"[..], b"L2:R"] {
+            assert_eq!(generation(&ice, mixed), None);
+        }
+        ice.on_valid_check(at(2_000), check(1, 1, Generation::Previous));
+        assert_eq!(ice.selected(), Some(path(1)), "media goes on meanwhile");
+        assert_eq!(generation(&ice, b"L:R"), Some(Generation::Previous));
+        ice.on_valid_check(at(3_000), check(2, 2, Generation::Current));
+        assert_eq!(ice.selected(), Some(path(2)));
+        assert_eq!(generation(&ice, b"L:R"), None);
+    }
+
+    #[test]
+    fn nothing_is_sent_without_consent() {
+        let mut ice = agent();
+        ice.on_valid_check(at(0), check(0, 1, Generation::Current));
+        ice.on_tick(at(29_999));
+        assert_eq!(ice.selected(), Some(path(1)));
+        assert_eq!(ice.next_deadline(at(29_999)), at(30_000));
+        ice.on_tick(at(30_000));
+        assert_eq!(ice.selected(), None);
+        assert_eq!(ice.expires_at(), at(34_500));
+        ice.on_authenticated(at(31_000), path(9));
+        assert_eq!(
+            ice.selected(),
+            None,
+            "a path ICE did not validate says nothing"
+        );
+        ice.on_authenticated(at(31_000), path(1));
+        assert_eq!(ice.selected(), Some(path(1)));
     }
 }

@@ -38,6 +38,7 @@ on_both_edges! {
     a_run_of_48_arrives_as_48_datagrams_in_order
     runs_to_both_families_leave_in_one_submit
     bursts_beyond_the_receive_buffers_lose_nothing
+    receive_buffers_come_back_at_the_end_of_the_turn
     a_keyframe_of_a_hundred_packets_is_one_turn
     memory_reused_hard_never_mixes_packets
     a_wake_ends_a_wait_without_a_deadline

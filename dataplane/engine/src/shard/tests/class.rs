@@ -3,8 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use codecs::rtcp::nack;
-use codecs::rtcp::sr_rr::write_rr;
+use codecs::payload::dependency::Mandatory;
+use codecs::payload::vp8;
+use codecs::rtcp::pli_fir::write_pli;
+use codecs::rtcp::sr_rr::{write_rr, write_sr};
+use codecs::rtcp::{Compound, Packet, ReportBlock, SenderInfo, nack};
+use codecs::rtp::rtx::{OSN_LEN, read_osn};
 use codecs::rtp::view::{header_len, strip_padding};
 use codecs::rtp::{Header, HeaderWriter, RtpView, Seq};
 use dataplane_api::command::{
@@ -32,6 +36,7 @@ pub(super) const AUDIO: MediaKind = MediaKind::Audio;
 const UFRAG: &str = "peer";
 const PWD: &str = "a password of two dozen";
 const MID_EXTENSION: u8 = 4;
+const DESCRIPTOR_EXTENSION: u8 = 5;
 
 pub(super) const PEER: Path = path(0);
 
@@ -56,6 +61,20 @@ pub(super) struct Frame {
     pub(super) len: usize,
     pub(super) empty: bool,
     pub(super) kind: MediaKind,
+    /// The numbers of its VP8 payload descriptor, if it has any.
+    pub(super) picture: Option<Picture>,
+    /// The frame number of its dependency descriptor, if it has one.
+    pub(super) frame_number: Option<u16>,
+    /// Bytes of padding behind the payload.
+    pub(super) padding: usize,
+}
+
+/// Picture id (15 bits), TL0PICIDX and KEYIDX.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Picture {
+    pub(super) id: u16,
+    pub(super) tl0: u8,
+    pub(super) key_idx: u8,
 }
 
 impl Frame {
@@ -74,6 +93,9 @@ impl Frame {
             len: 500,
             empty: false,
             kind: VIDEO,
+            picture: None,
+            frame_number: None,
+            padding: 0,
         }
     }
 
@@ -90,6 +112,42 @@ impl Frame {
             ..Frame::delta(seq)
         }
     }
+
+    /// With everything that counts pictures at `n`.
+    pub(super) fn counting(self, n: u16) -> Frame {
+        let [_, low] = n.to_be_bytes();
+        let picture = Picture {
+            id: n,
+            tl0: low,
+            key_idx: low & 0x1f,
+        };
+        Frame {
+            picture: Some(picture),
+            frame_number: Some(n),
+            ..self
+        }
+    }
+
+    fn ssrc(self) -> u32 {
+        if self.ssrc == 0 {
+            ssrc(self.kind) + 1
+        } else {
+            self.ssrc
+        }
+    }
+}
+
+/// A packet as its viewer reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shown {
+    pub(super) seq: u16,
+    pub(super) timestamp: u32,
+    pub(super) picture: Option<Picture>,
+    pub(super) frame_number: Option<u16>,
+    /// The P bit.
+    pub(super) is_padded: bool,
+    /// Bytes of the payload, without padding.
+    pub(super) len: usize,
 }
 
 struct Peer {
@@ -100,18 +158,39 @@ struct Peer {
     slots: Vec<MediaKind>,
     /// RTP sequence number and number in the payload of what was received, in order of arrival.
     received: Vec<(MediaKind, u16, u32)>,
+    /// The video among them, in full.
+    shown: Vec<Shown>,
+    /// Sender reports.
+    reports: Vec<SenderInfo>,
+    /// Of what was received, how many came on the retransmission SSRC.
+    repaired: usize,
+    /// Sequence numbers the node asked for again, in order.
+    asked: Vec<u16>,
+    /// Keyframes the node asked for.
+    keyframes_asked: usize,
+    /// Index of its next packet on the retransmission SSRC.
+    rtx_index: u64,
     /// Every datagram by SSRC and sequence number.
     sealed: BTreeMap<(u32, u16), Vec<u8>>,
 }
 
 pub(super) struct Class {
+    /// Who joins or publishes from now on negotiates RTX.
+    pub(super) rtx: bool,
+    /// What is published from now on is encrypted end to end.
+    pub(super) opaque: bool,
     pub(super) shard: Shard,
     pub(super) now: Micros,
     pub(super) edge: Edge,
     peers: Vec<Peer>,
 }
 
-fn codec(kind: MediaKind) -> PayloadType {
+/// Payload type of RTX.
+const RTX_PT: u8 = 97;
+/// How far the SSRC of a retransmission stream is from that of its media.
+const RTX_SSRC: u32 = 0x1000;
+
+fn codec(kind: MediaKind, rtx: bool) -> PayloadType {
     let (codec, pt, clock_hz) = match kind {
         MediaKind::Audio => (CodecId::OPUS, 111, 48_000),
         MediaKind::Video => (CodecId::VP8, 96, 90_000),
@@ -119,7 +198,7 @@ fn codec(kind: MediaKind) -> PayloadType {
     PayloadType {
         codec,
         pt,
-        rtx_pt: None,
+        rtx_pt: (rtx && kind == VIDEO).then_some(RTX_PT),
         clock_hz,
         nack: true,
         pli: true,
@@ -151,6 +230,8 @@ impl Class {
             limits: ShardLimits::default(),
         };
         Class {
+            rtx: false,
+            opaque: false,
             shard: Shard::new(config),
             now: Micros(1_000_000),
             edge: Edge::default(),
@@ -184,6 +265,8 @@ impl Class {
                 extensions: Extensions {
                     mid: Some(MID_EXTENSION),
                     transport_cc: Some(3),
+                    dependency_descriptor: Some(DESCRIPTOR_EXTENSION),
+                    mixed: true,
                     ..Extensions::default()
                 },
                 slots: (0..)
@@ -193,8 +276,8 @@ impl Class {
                         kind,
                         mid: mid(kind).into(),
                         ssrc: ssrc(kind),
-                        rtx_ssrc: None,
-                        codecs: vec![codec(kind)],
+                        rtx_ssrc: self.rtx.then(|| ssrc(kind) + RTX_SSRC),
+                        codecs: vec![codec(kind, self.rtx)],
                     })
                     .collect(),
                 policy: SessionPolicy::default(),
@@ -210,6 +293,12 @@ impl Class {
             opener: None,
             slots: slots.to_vec(),
             received: Vec::new(),
+            shown: Vec::new(),
+            reports: Vec::new(),
+            repaired: 0,
+            asked: Vec::new(),
+            keyframes_asked: 0,
+            rtx_index: 1,
             sealed: BTreeMap::new(),
         });
         self.peers.len() - 1
@@ -266,26 +355,49 @@ impl Class {
         self.publish(peer, VIDEO, &ssrcs);
     }
 
+    /// Publishes a screen besides the camera, from a declared SSRC.
+    pub(super) fn publish_screen(&mut self, peer: usize, ssrc: u32) {
+        self.publish_as(screen(self.session(peer)), "s", peer, VIDEO, &[Some(ssrc)]);
+    }
+
     fn publish(&mut self, peer: usize, kind: MediaKind, ssrcs: &[Option<u32>]) {
+        self.publish_as(
+            track(self.session(peer), kind),
+            mid(kind),
+            peer,
+            kind,
+            ssrcs,
+        );
+    }
+
+    fn publish_as(
+        &mut self,
+        track: TrackId,
+        mid: &str,
+        peer: usize,
+        kind: MediaKind,
+        ssrcs: &[Option<u32>],
+    ) {
         let session = self.session(peer);
-        let encodings = ssrcs.iter().map(|&ssrc| Encoding {
+        let rtx = self.rtx;
+        let encodings = ssrcs.iter().map(|&declared| Encoding {
             rid: None,
-            ssrc,
-            rtx_ssrc: None,
+            ssrc: declared,
+            rtx_ssrc: rtx.then(|| declared.unwrap_or(ssrc(kind) + 1) + RTX_SSRC),
         });
         let reply = self.shard.on_command(
             self.now,
             Command::Publish(Publish {
-                track: track(session, kind),
+                track,
                 session,
                 uid: [0; 16],
                 origin_node: [0; 16],
                 hops: 0,
                 kind,
-                mid: mid(kind).into(),
-                codecs: vec![codec(kind)],
+                mid: mid.into(),
+                codecs: vec![codec(kind, rtx)],
                 encodings: encodings.collect(),
-                opaque: false,
+                opaque: self.opaque,
                 tag: Vec::new(),
             }),
         );
@@ -294,6 +406,15 @@ impl Class {
 
     /// Fills the viewer's slot of a kind with the publisher's track of it.
     pub(super) fn watch(&mut self, viewer: usize, kind: MediaKind, publisher: usize) {
+        self.watch_track(viewer, kind, track(self.session(publisher), kind));
+    }
+
+    /// Fills the viewer's video slot with the publisher's screen.
+    pub(super) fn watch_screen(&mut self, viewer: usize, publisher: usize) {
+        self.watch_track(viewer, VIDEO, screen(self.session(publisher)));
+    }
+
+    fn watch_track(&mut self, viewer: usize, kind: MediaKind, track: TrackId) {
         let slot = self.peers[viewer]
             .slots
             .iter()
@@ -302,7 +423,7 @@ impl Class {
         let order = Subscribe {
             session: self.session(viewer),
             slot: SlotId(u16::try_from(slot).unwrap()),
-            source: Source::Track(track(self.session(publisher), kind)),
+            source: Source::Track(track),
         };
         let reply = self.shard.on_command(self.now, Command::Subscribe(order));
         assert!(matches!(reply, Reply::Done(_)), "{reply:?}");
@@ -310,43 +431,72 @@ impl Class {
 
     /// Sends one packet of a publisher.
     pub(super) fn send(&mut self, peer: usize, frame: Frame) {
+        let ssrc = frame.ssrc();
+        let index = u64::from(frame.seq);
+        self.send_rtp(peer, frame, ssrc, codec(frame.kind, false).pt, index, &[]);
+    }
+
+    /// Sends one packet of a publisher again, on its retransmission SSRC (RFC 4588).
+    pub(super) fn send_again(&mut self, peer: usize, frame: Frame) {
+        let index = self.peers[peer].rtx_index;
+        self.peers[peer].rtx_index += 1;
+        let osn = frame.seq.to_be_bytes();
+        self.send_rtp(peer, frame, frame.ssrc() + RTX_SSRC, RTX_PT, index, &osn);
+    }
+
+    fn send_rtp(
+        &mut self,
+        peer: usize,
+        frame: Frame,
+        ssrc: u32,
+        payload_type: u8,
+        index: u64,
+        osn: &[u8],
+    ) {
         let mut bytes = [0; 1_500];
         let header = Header {
             marker: true,
-            padding: frame.empty,
-            payload_type: codec(frame.kind).pt,
-            seq: Seq(frame.seq),
+            padding: frame.empty || frame.padding > 0,
+            payload_type,
+            seq: Seq(u16::try_from(index).unwrap()),
             timestamp: u32::from(frame.seq) * 3_000,
-            ssrc: if frame.ssrc == 0 {
-                ssrc(frame.kind) + 1
-            } else {
-                frame.ssrc
-            },
+            ssrc,
         };
         let mut writer = HeaderWriter::new(&mut bytes, &header).unwrap();
         writer
             .push(MID_EXTENSION, mid(frame.kind).as_bytes())
             .unwrap();
+        if let Some(number) = frame.frame_number {
+            let [high, low] = number.to_be_bytes();
+            // Start and end of a frame; a structure with the keyframes, of which nobody here reads more than its bit.
+            let descriptor = [0xc0, high, low, 0x80, 0x55, 0xaa];
+            let len = if frame.key { descriptor.len() } else { 3 };
+            writer
+                .push(DESCRIPTOR_EXTENSION, &descriptor[..len])
+                .unwrap();
+        }
         let header_len = writer.finish().unwrap();
         // VP8: S set, the inverse keyframe bit, the start code of a keyframe (RFC 7741, RFC 6386).
-        let mut payload = vec![0x10, u8::from(!frame.key), 0, 0, 0x9d, 0x01, 0x2a];
+        let mut payload = osn.to_vec();
+        match frame.picture {
+            None => payload.push(0x10),
+            Some(Picture { id, tl0, key_idx }) => {
+                let [high, low] = id.to_be_bytes();
+                payload.extend([0x90, 0xf0, high | 0x80, low, tl0, 0x20 | key_idx]);
+            }
+        }
+        payload.extend([u8::from(!frame.key), 0, 0, 0x9d, 0x01, 0x2a]);
         payload.extend(frame.seq.to_be_bytes());
-        payload.resize(frame.len, 0xa5);
+        payload.resize(osn.len() + frame.len, 0xa5);
         let (payload, padding) = if frame.empty {
             (&[][..], 100)
         } else {
-            (&payload[..], 0)
+            (&payload[..], frame.padding)
         };
         let entry = &mut self.peers[peer];
         let path = entry.path;
         let sealer = entry.sealer.as_mut().expect("a connected peer");
-        let len = sealer.seal_rtp(
-            u64::from(frame.seq),
-            header_len,
-            payload,
-            padding,
-            &mut bytes,
-        );
+        let len = sealer.seal_rtp(index, header_len, payload, padding, &mut bytes);
         self.receive(path, &mut bytes[..len]);
     }
 
@@ -355,7 +505,14 @@ impl Class {
         let mut seqs: Vec<_> = seqs.iter().copied().map(Seq).collect();
         seqs.sort_unstable_by_key(|seq| seq.0);
         let mut plain = [0; 1_200];
-        let len = nack::write(&mut plain, 1, ssrc(kind), &seqs).unwrap();
+        let len = nack::write(&mut plain, 1, ssrc(kind), &seqs).unwrap().len;
+        self.send_rtcp(peer, &plain[..len]);
+    }
+
+    /// A viewer asks for a keyframe on its slot.
+    pub(super) fn wish_keyframe(&mut self, peer: usize) {
+        let mut plain = [0; 100];
+        let len = write_pli(&mut plain, 1, ssrc(VIDEO)).unwrap();
         self.send_rtcp(peer, &plain[..len]);
     }
 
@@ -363,6 +520,33 @@ impl Class {
     pub(super) fn send_report(&mut self, peer: usize) {
         let mut plain = [0; 100];
         let len = write_rr(&mut plain, 1, &[]).unwrap();
+        self.send_rtcp(peer, &plain[..len]);
+    }
+
+    /// A publisher says that `timestamp` of its stream is `ntp` on its clock.
+    pub(super) fn send_clock(&mut self, peer: usize, ssrc: u32, ntp: u64, timestamp: u32) {
+        let info = SenderInfo {
+            ssrc,
+            ntp,
+            rtp_timestamp: timestamp,
+            packet_count: 0,
+            octet_count: 0,
+        };
+        let mut plain = [0; 100];
+        let len = write_sr(&mut plain, &info, &[]).unwrap();
+        self.send_rtcp(peer, &plain[..len]);
+    }
+
+    /// A viewer answers a sender report on its video, held back for `held_ms`.
+    pub(super) fn answer(&mut self, peer: usize, report: &SenderInfo, held_ms: u32) {
+        let block = ReportBlock {
+            ssrc: report.ssrc,
+            last_sr: report.compact_ntp(),
+            delay_since_last_sr: held_ms * 65_536 / 1_000,
+            ..ReportBlock::default()
+        };
+        let mut plain = [0; 100];
+        let len = write_rr(&mut plain, 1, &[block]).unwrap();
         self.send_rtcp(peer, &plain[..len]);
     }
 
@@ -411,10 +595,11 @@ impl Class {
                     .iter_mut()
                     .rev()
                     .find(|p| p.path == *path && p.opener.is_some());
-                if let Some(peer) = peer
-                    && classify(packet) == Some(Protocol::Rtp)
-                {
-                    peer.open(packet);
+                let Some(peer) = peer else { continue };
+                match classify(packet) {
+                    Some(Protocol::Rtp) => peer.open(packet),
+                    Some(Protocol::Rtcp) => peer.open_rtcp(packet),
+                    Some(Protocol::Stun | Protocol::Dtls) | None => {}
                 }
             }
         }
@@ -428,6 +613,37 @@ impl Class {
     pub(super) fn seqs(&self, peer: usize, kind: MediaKind) -> Vec<u16> {
         let of_kind = self.peers[peer].received.iter().filter(|r| r.0 == kind);
         of_kind.map(|r| r.1).collect()
+    }
+
+    /// The video of a viewer, in order of arrival.
+    pub(super) fn shown(&self, peer: usize) -> &[Shown] {
+        &self.peers[peer].shown
+    }
+
+    /// The sender reports that a viewer got since the last call.
+    pub(super) fn take_reports(&mut self, peer: usize) -> Vec<SenderInfo> {
+        std::mem::take(&mut self.peers[peer].reports)
+    }
+
+    /// The round trip to a viewer, as far as it is known.
+    pub(super) fn rtt_us(&self, peer: usize) -> Option<u64> {
+        let key = self.shard.session_keys[&self.session(peer)];
+        self.shard.sessions.get(key).unwrap().rtt_us
+    }
+
+    /// How many packets of a viewer came on the retransmission SSRC.
+    pub(super) fn repaired(&self, peer: usize) -> usize {
+        self.peers[peer].repaired
+    }
+
+    /// What a publisher was asked to send again since the last call.
+    pub(super) fn take_asked(&mut self, peer: usize) -> Vec<u16> {
+        std::mem::take(&mut self.peers[peer].asked)
+    }
+
+    /// How many keyframes a publisher was asked for.
+    pub(super) fn keyframes_asked(&self, peer: usize) -> usize {
+        self.peers[peer].keyframes_asked
     }
 
     /// Contracts.md 20.
@@ -449,6 +665,10 @@ fn track(session: SessionId, kind: MediaKind) -> TrackId {
     TrackId(session.0 * 2 + u64::from(kind == AUDIO))
 }
 
+fn screen(session: SessionId) -> TrackId {
+    TrackId(1_000 + session.0)
+}
+
 impl Peer {
     fn open(&mut self, sealed: &[u8]) {
         let view = RtpView::parse(sealed).unwrap();
@@ -467,8 +687,56 @@ impl Peer {
             .expect("it opens");
         let view = RtpView::parse(&packet[..opened.payload.end]).unwrap();
         let payload = strip_padding(view.payload(), view.has_padding()).unwrap();
-        let kind = if ssrc_of == ssrc(AUDIO) { AUDIO } else { VIDEO };
-        let number = u16::from_be_bytes([payload[7], payload[8]]);
+        let (kind, seq, payload) = if ssrc_of == ssrc(VIDEO) + RTX_SSRC {
+            self.repaired += 1;
+            assert_eq!(view.payload_type(), RTX_PT);
+            let (osn, _) = read_osn(payload).unwrap();
+            (VIDEO, osn.0, &payload[OSN_LEN..])
+        } else if ssrc_of == ssrc(AUDIO) {
+            (AUDIO, seq, payload)
+        } else {
+            (VIDEO, seq, payload)
+        };
+        let descriptor = vp8::Descriptor::parse(payload).unwrap();
+        let number_at = descriptor.len + 6;
+        let number = u16::from_be_bytes([payload[number_at], payload[number_at + 1]]);
         self.received.push((kind, seq, number.into()));
+        if kind == VIDEO {
+            let mandatory = view
+                .extension(DESCRIPTOR_EXTENSION)
+                .and_then(Mandatory::parse);
+            self.shown.push(Shown {
+                seq,
+                timestamp: view.timestamp(),
+                picture: descriptor.picture_id.map(|id| Picture {
+                    id: id.value(),
+                    tl0: descriptor.tl0_pic_idx.unwrap(),
+                    key_idx: descriptor.key_idx.unwrap(),
+                }),
+                frame_number: mandatory.map(|mandatory| mandatory.frame_number),
+                is_padded: view.has_padding(),
+                len: payload.len(),
+            });
+        }
+    }
+
+    fn open_rtcp(&mut self, sealed: &[u8]) {
+        let mut packet = sealed.to_vec();
+        let opener = self.opener.as_mut().unwrap();
+        let len = opener.open_rtcp(&mut packet).expect("it opens");
+        for packet in Compound::parse(&packet[..len]) {
+            match packet.unwrap() {
+                Packet::Nack(nack) => self.asked.extend(nack.seqs().map(|seq| seq.0)),
+                Packet::Pli(_) => self.keyframes_asked += 1,
+                Packet::SenderReport(report) => self.reports.push(report.info),
+                Packet::ReceiverReport(_)
+                | Packet::Sdes(_)
+                | Packet::Bye(_)
+                | Packet::TransportCc(_)
+                | Packet::Remb(_)
+                | Packet::Fir(_)
+                | Packet::Unknown(_) => {}
+            }
+        }
     }
 }

@@ -1,0 +1,650 @@
+//! The RTP timestamps of one outgoing stream, which go on across sources, and what they mean on the capture clock
+//! of the publisher (contracts.md 24).
+//!
+//! Sources of one publisher are aligned by capture time: what was captured 33 ms later stands 33 ms later, whichever
+//! layer it came by, so that lip sync outlives the switch. A source whose capture clock is not known yet, or is
+//! another publisher's, is aligned by arrival: by the time that passed here. When its clock becomes known, the
+//! offset slides to where capture time puts it, by at most 5 ms a frame, which nobody sees.
+
+use crate::publish::{SenderClock, ntp_of_us, ticks_between};
+use crate::table::Key;
+use crate::time::Micros;
+
+/// How far an offset slides from one frame to the next.
+const SLIDE_MS_MAX: u32 = 5;
+
+/// How far capture time and arrival may be apart: what is further is no delay of an encoder or a network but a
+/// clock that says something else, and is not believed.
+const APART_MS_MAX: u32 = 2_000;
+
+/// A source that has not said its clock for this long is taken to be where its arrival put it.
+const UNKNOWN_US_MAX: u64 = 2_000_000;
+
+/// Frames remembered while the offset slides, for packets that arrive late. A packet that is later than this many
+/// frames has no place: its timestamp would not be that of its frame.
+const BENDS: usize = 16;
+
+/// They are forgotten when the offset has not changed for this long: nothing that is repaired arrives later.
+const BENT_MS_MAX: u32 = 2_000;
+
+/// What a packet says of its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Instant {
+    /// Its RTP timestamp.
+    pub(crate) timestamp: u32,
+    /// When it arrived.
+    pub(crate) arrival: Micros,
+    /// When it was captured, on its publisher's clock: NTP, 32.32 fixed point.
+    pub(crate) captured: Option<u64>,
+}
+
+/// The timestamps of one slot.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timeline {
+    /// What the first packet of the first source gets; random.
+    first: u32,
+    source: Option<Source>,
+    /// Captured then, sent as that: the line on which capture time and our timestamps lie.
+    anchor: Option<Anchor>,
+}
+
+/// The source that fills the slot.
+#[derive(Debug, Clone, Copy)]
+struct Source {
+    clock_hz: u32,
+    /// When it began.
+    since: Micros,
+    /// Its newest frame.
+    newest: Instant,
+    /// What is added to that frame's timestamp.
+    offset: u32,
+    /// Ticks that the offset still has to slide.
+    slide: i64,
+    /// Its capture clock is known, and its offset is where that puts it or slides there.
+    is_tied: bool,
+    /// Where the offset changed lately, newest last.
+    bends: [Bend; BENDS],
+    bends_len: usize,
+    /// Earlier timestamps than those of `bends` are forgotten.
+    has_forgotten: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Anchor {
+    publisher: Key,
+    captured: u64,
+    /// Our timestamp of it.
+    timestamp: u32,
+    clock_hz: u32,
+    arrival: Micros,
+}
+
+/// From one frame to the next the offset changed. A frame between the two that arrives late gets its share of the
+/// change, so that timestamps keep their order.
+#[derive(Debug, Clone, Copy, Default)]
+struct Bend {
+    from: u32,
+    to: u32,
+    /// The offset up to `from`.
+    before: u32,
+    /// How much more it is from `to` on.
+    change: i32,
+}
+
+impl Timeline {
+    pub(crate) fn new(first: u32) -> Timeline {
+        Timeline {
+            first,
+            source: None,
+            anchor: None,
+        }
+    }
+
+    /// A new source begins with this frame. Its timestamp is at least one tick after every one before: two frames
+    /// of different sources never share one.
+    pub(crate) fn switch(&mut self, begin: Instant, publisher: Key, clock_hz: u32) {
+        let by_arrival = match &self.source {
+            None => self.first,
+            Some(before) => {
+                let passed = ticks_of_us(begin.arrival.since(before.newest.arrival), clock_hz);
+                before.newest_sent().wrapping_add(passed)
+            }
+        };
+        let earliest = match &self.source {
+            None => self.first,
+            Some(before) => before.newest_sent().wrapping_add(1),
+        };
+        self.anchor = self.anchor.filter(|anchor| anchor.publisher == publisher);
+        let by_capture = begin
+            .captured
+            .and_then(|captured| self.anchor?.timestamp_of(captured, clock_hz))
+            .filter(|&timestamp| are_near(timestamp, by_arrival, clock_hz));
+        let wished = by_capture.unwrap_or(by_arrival);
+        let timestamp = if is_before(wished, earliest) {
+            earliest
+        } else {
+            wished
+        };
+        let slide = by_capture.map_or(0, |wished| distance(timestamp, wished));
+        self.source = Some(Source {
+            clock_hz,
+            since: begin.arrival,
+            newest: begin,
+            offset: timestamp.wrapping_sub(begin.timestamp),
+            slide,
+            is_tied: false,
+            bends: [Bend::default(); BENDS],
+            bends_len: 0,
+            has_forgotten: false,
+        });
+        if by_capture.is_none() && begin.captured.is_some() {
+            // Either the publisher is new here, or its clock is not believed: what it says next is.
+            self.anchor = None;
+        }
+        self.tie(begin, publisher);
+    }
+
+    /// Our timestamp of a packet of the current source. `None` when it is too late to have one.
+    /// `is_newest` says that no packet after it in sequence was placed.
+    pub(crate) fn place(
+        &mut self,
+        packet: Instant,
+        publisher: Key,
+        is_newest: bool,
+    ) -> Option<u32> {
+        let source = self.source.as_mut()?;
+        let timestamp = packet.timestamp;
+        let ahead = distance(source.newest.timestamp, timestamp);
+        let restarts = ahead < -i64::from(source.clock_hz);
+        if is_newest && (ahead > 0 || restarts) {
+            if !source.is_tied
+                && let (Some(captured), Some(anchor)) = (packet.captured, self.anchor)
+            {
+                let sent = timestamp.wrapping_add(source.offset);
+                match anchor
+                    .timestamp_of(captured, source.clock_hz)
+                    .filter(|&wished| are_near(wished, sent, source.clock_hz))
+                {
+                    Some(wished) => source.slide = distance(sent, wished),
+                    None => self.anchor = None,
+                }
+            }
+            source.advance(packet, ahead);
+            self.tie(packet, publisher);
+        }
+        let offset = self.source.as_ref()?.offset_at(timestamp)?;
+        Some(timestamp.wrapping_add(offset))
+    }
+
+    /// Moves the anchor to the newest frame, if that frame's capture time is known. It follows the publisher's
+    /// clock in this way, whose hertz are never quite ours.
+    fn tie(&mut self, frame: Instant, publisher: Key) {
+        let (Some(source), Some(captured)) = (self.source.as_mut(), frame.captured) else {
+            return;
+        };
+        source.is_tied = true;
+        self.anchor = Some(Anchor {
+            publisher,
+            captured,
+            timestamp: source.aim(frame.timestamp),
+            clock_hz: source.clock_hz,
+            arrival: frame.arrival,
+        });
+    }
+
+    /// NTP time and our timestamp of one instant, for a sender report at `now`. `clock` is what the stream that
+    /// fills the slot last said; the two lie on the line to which the offset slides, so that what receivers are
+    /// told stays one line.
+    ///
+    /// `None` while the source's clock is not known: another publisher's clock is never reported. A source of
+    /// the same publisher that stays silent for two seconds is taken to be where its arrival put it.
+    pub(crate) fn report(&self, now: Micros, clock: Option<SenderClock>) -> Option<(u64, u32)> {
+        let source = self.source.as_ref()?;
+        if !source.is_tied && (clock.is_some() || now.since(source.since) < UNKNOWN_US_MAX) {
+            return None;
+        }
+        if let Some(clock) = clock {
+            let passed = ticks_of_us(now.since(clock.arrival), source.clock_hz);
+            return Some((
+                clock.ntp_at(now),
+                source.aim(clock.timestamp).wrapping_add(passed),
+            ));
+        }
+        let anchor = self.anchor?;
+        let passed_us = now.since(anchor.arrival);
+        let passed = ticks_of_us(passed_us, anchor.clock_hz);
+        Some((
+            anchor.captured.wrapping_add(ntp_of_us(passed_us)),
+            anchor.timestamp.wrapping_add(passed),
+        ))
+    }
+}
+
+impl Source {
+    /// The newest timestamp that was sent.
+    fn newest_sent(&self) -> u32 {
+        self.newest.timestamp.wrapping_add(self.offset)
+    }
+
+    /// Our timestamp of a timestamp once the offset has done sliding.
+    fn aim(&self, timestamp: u32) -> u32 {
+        let slide = i32::try_from(self.slide).unwrap_or(0);
+        timestamp
+            .wrapping_add(self.offset)
+            .wrapping_add_signed(slide)
+    }
+
+    /// The next frame, `ahead` ticks after the newest.
+    fn advance(&mut self, frame: Instant, ahead: i64) {
+        // Timestamps wrap, and start over: what bent long ago would come to lie ahead.
+        let last = self
+            .bends_len
+            .checked_sub(1)
+            .and_then(|at| self.bends.get(at));
+        let remembered = i64::from(self.clock_hz) * i64::from(BENT_MS_MAX) / 1_000;
+        if last.is_some_and(|bend| !(0..=remembered).contains(&distance(bend.to, frame.timestamp)))
+        {
+            self.bends_len = 0;
+            self.has_forgotten = false;
+        }
+        let slide_max = i64::from(self.clock_hz) * i64::from(SLIDE_MS_MAX) / 1_000;
+        // Backwards by half of what lies between the frames at most: timestamps never stand still.
+        let backwards_max = slide_max.min((ahead / 2).max(0));
+        let change = self.slide.clamp(-backwards_max, slide_max);
+        if let (1.., Ok(change)) = (ahead, i32::try_from(change))
+            && change != 0
+        {
+            self.bend(Bend {
+                from: self.newest.timestamp,
+                to: frame.timestamp,
+                before: self.offset,
+                change,
+            });
+            self.offset = self.offset.wrapping_add_signed(change);
+            self.slide -= i64::from(change);
+        }
+        self.newest = frame;
+    }
+
+    fn bend(&mut self, bend: Bend) {
+        if self.bends_len == BENDS {
+            self.bends.copy_within(1.., 0);
+            self.bends_len -= 1;
+            self.has_forgotten = true;
+        }
+        if let Some(place) = self.bends.get_mut(self.bends_len) {
+            *place = bend;
+            self.bends_len += 1;
+        }
+    }
+
+    /// What is added to a timestamp, whenever its packet arrives.
+    fn offset_at(&self, timestamp: u32) -> Option<u32> {
+        let bends = self.bends.get(..self.bends_len)?;
+        for bend in bends.iter().rev() {
+            if !is_before(timestamp, bend.to) {
+                return Some(bend.before.wrapping_add_signed(bend.change));
+            }
+            if !is_before(timestamp, bend.from) {
+                let into = distance(bend.from, timestamp);
+                let length = distance(bend.from, bend.to);
+                let share = (i64::from(bend.change) * into).checked_div(length)?;
+                return Some(bend.before.wrapping_add_signed(i32::try_from(share).ok()?));
+            }
+        }
+        match bends.first() {
+            None => Some(self.offset),
+            Some(_) if self.has_forgotten => None,
+            Some(first) => Some(first.before),
+        }
+    }
+}
+
+impl Anchor {
+    /// Our timestamp of what was captured then.
+    fn timestamp_of(&self, captured: u64, clock_hz: u32) -> Option<u32> {
+        let ticks = i32::try_from(ticks_between(self.captured, captured, clock_hz)).ok()?;
+        Some(self.timestamp.wrapping_add_signed(ticks))
+    }
+}
+
+/// Ticks from one timestamp to another, the shorter way around.
+fn distance(from: u32, to: u32) -> i64 {
+    to.wrapping_sub(from).cast_signed().into()
+}
+
+fn is_before(timestamp: u32, other: u32) -> bool {
+    distance(other, timestamp) < 0
+}
+
+fn are_near(timestamp: u32, other: u32, clock_hz: u32) -> bool {
+    let apart_max = i64::from(clock_hz) * i64::from(APART_MS_MAX) / 1_000;
+    distance(timestamp, other).abs() <= apart_max
+}
+
+fn ticks_of_us(us: u64, clock_hz: u32) -> u32 {
+    let ticks = u128::from(us) * u128::from(clock_hz) / 1_000_000;
+    u32::try_from(ticks & u128::from(u32::MAX)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::Table;
+
+    const HZ: u32 = 90_000;
+    /// A frame at 30 a second.
+    const FRAME: u32 = 3_000;
+    const SLIDE_MAX: i64 = 450;
+
+    /// Two publishers.
+    fn publishers() -> (Key, Key) {
+        let mut table = Table::default();
+        (table.insert(()), table.insert(()))
+    }
+
+    /// A stream whose clock said that timestamp `start` was captured at `second` of its publisher.
+    #[derive(Clone, Copy)]
+    struct Stream {
+        clock: SenderClock,
+    }
+
+    impl Stream {
+        fn new(start: u32) -> Stream {
+            let clock = SenderClock {
+                ntp: 1_000 << 32,
+                timestamp: start,
+                arrival: Micros(0),
+            };
+            Stream { clock }
+        }
+
+        /// The frame captured `ms` after the report, which arrived `late_ms` later.
+        fn frame(self, ms: u32, late_ms: u32) -> Instant {
+            let timestamp = self.clock.timestamp.wrapping_add(ms * (HZ / 1_000));
+            Instant {
+                timestamp,
+                arrival: Micros(u64::from(ms + late_ms) * 1_000),
+                captured: Some(self.clock.captured(timestamp, HZ)),
+            }
+        }
+
+        /// The same, before its report arrived.
+        fn silent_frame(self, ms: u32, late_ms: u32) -> Instant {
+            Instant {
+                captured: None,
+                ..self.frame(ms, late_ms)
+            }
+        }
+    }
+
+    fn begin(timeline: &mut Timeline, frame: Instant, publisher: Key) -> u32 {
+        timeline.switch(frame, publisher, HZ);
+        timeline.place(frame, publisher, true).unwrap()
+    }
+
+    #[test]
+    fn layers_of_one_publisher_are_aligned_by_capture_whatever_their_delay() {
+        let (teacher, _) = publishers();
+        let (low, high) = (Stream::new(50), Stream::new(4_000_000_000));
+        let mut timeline = Timeline::new(7);
+        let first = begin(&mut timeline, low.frame(0, 20), teacher);
+        let last = timeline.place(low.frame(100, 20), teacher, true).unwrap();
+        assert_eq!(last - first, 9_000);
+        // The encoder of the high layer takes 80 ms longer: by arrival it would stand 80 ms later.
+        let switched = begin(&mut timeline, high.frame(133, 100), teacher);
+        assert_eq!(switched - first, 133 * 90);
+        let next = timeline.place(high.frame(166, 100), teacher, true).unwrap();
+        assert_eq!(next - first, 166 * 90);
+        // And so is what is reported: audio and video stay together.
+        let (ntp, timestamp) = timeline.report(Micros(500_000), Some(high.clock)).unwrap();
+        assert_eq!(ntp, (1_000 << 32) + (1 << 31));
+        assert_eq!(timestamp - first, 45_000);
+    }
+
+    #[test]
+    fn a_layer_that_lags_begins_behind_what_was_sent_and_slides_back() {
+        let (teacher, _) = publishers();
+        let (low, high) = (Stream::new(50), Stream::new(1_000_000));
+        let mut timeline = Timeline::new(7);
+        let first = begin(&mut timeline, low.frame(0, 0), teacher);
+        timeline.place(low.frame(99, 0), teacher, true).unwrap();
+        let mut before = begin(&mut timeline, high.frame(66, 50), teacher);
+        assert_eq!(before - first, 99 * 90 + 1, "time never runs backwards");
+        for n in 1..=10 {
+            let ms = 66 + 33 * n;
+            let sent = timeline.place(high.frame(ms, 50), teacher, true).unwrap();
+            let step = i64::from(sent - before) - 33 * 90;
+            assert!((-SLIDE_MAX..=0).contains(&step), "{step} at frame {n}");
+            before = sent;
+        }
+        assert_eq!(before - first, (66 + 330) * 90);
+    }
+
+    #[test]
+    fn a_layer_without_a_report_stands_by_arrival_and_slides_when_it_comes() {
+        let (teacher, _) = publishers();
+        let (low, high) = (Stream::new(50), Stream::new(1_000_000));
+        let mut timeline = Timeline::new(7);
+        let first = begin(&mut timeline, low.frame(0, 0), teacher);
+        let mut before = begin(&mut timeline, high.silent_frame(33, 40), teacher);
+        assert_eq!(before - first, 73 * 90);
+        assert_eq!(timeline.report(Micros(100_000), None), None);
+        for us in [100_000, 9_000_000] {
+            assert_eq!(
+                timeline.report(Micros(us), Some(high.clock)),
+                None,
+                "no frame has said yet how the two go together"
+            );
+        }
+        for n in 1..=20 {
+            let ms = 33 + 33 * n;
+            let frame = if n < 5 {
+                high.silent_frame(ms, 40)
+            } else {
+                high.frame(ms, 40)
+            };
+            let sent = timeline.place(frame, teacher, true).unwrap();
+            let step = i64::from(sent - before) - 33 * 90;
+            assert!((-SLIDE_MAX..=0).contains(&step), "{step} at frame {n}");
+            assert_eq!(step < 0, (5..13).contains(&n), "40 ms are eight frames");
+            before = sent;
+            if n >= 5 {
+                let report = timeline.report(Micros(0), Some(high.clock)).unwrap();
+                assert_eq!(
+                    report,
+                    (1_000 << 32, first),
+                    "one line, while it slides too"
+                );
+            }
+        }
+        assert_eq!(before - first, (33 + 660) * 90);
+    }
+
+    #[test]
+    fn a_late_packet_gets_the_timestamp_of_its_frame_or_its_share() {
+        let (teacher, _) = publishers();
+        let (low, high) = (Stream::new(50), Stream::new(1_000_000));
+        let mut timeline = Timeline::new(7);
+        begin(&mut timeline, low.frame(0, 0), teacher);
+        timeline.place(low.frame(99, 0), teacher, true).unwrap();
+        let frame = |n: u32| high.frame(66 + 33 * n, 50);
+        let mut sent = vec![begin(&mut timeline, frame(0), teacher)];
+        // Every other frame is lost on the way here, and repaired later.
+        for n in (2..=8).step_by(2) {
+            sent.push(timeline.place(frame(n), teacher, true).unwrap());
+        }
+        for n in 0..=8 {
+            let late = timeline.place(frame(n), teacher, false).unwrap();
+            let at = usize::try_from(n / 2).unwrap();
+            if n % 2 == 0 {
+                assert_eq!(late, sent[at], "frame {n}");
+            } else {
+                assert!(sent[at] < late && late < sent[at + 1], "frame {n}");
+            }
+        }
+    }
+
+    #[test]
+    fn frames_close_together_keep_their_order_while_the_offset_slides() {
+        let (teacher, _) = publishers();
+        let (low, high) = (Stream::new(50), Stream::new(1_000_000));
+        let mut timeline = Timeline::new(7);
+        begin(&mut timeline, low.frame(60, 0), teacher);
+        // 250 frames a second, of which every other is repaired later: 8 ms are not shortened by 5.
+        let frame = |n: u32| high.frame(4 * n, 70);
+        begin(&mut timeline, frame(0), teacher);
+        for n in (2..=30).step_by(2) {
+            timeline.place(frame(n), teacher, true).unwrap();
+        }
+        let sent: Vec<_> = (0..=30)
+            .map(|n| timeline.place(frame(n), teacher, false).unwrap())
+            .collect();
+        assert!(sent.is_sorted_by(|before, next| before < next), "{sent:?}");
+    }
+
+    #[test]
+    fn a_slide_is_forgotten_before_timestamps_come_round_or_start_over() {
+        let (teacher, _) = publishers();
+        let (low, high) = (Stream::new(50), Stream::new(1_000_000));
+        for jumps_ms in [5_000_000..45_000_000, 0..1] {
+            let mut timeline = Timeline::new(7);
+            begin(&mut timeline, low.frame(20_000, 0), teacher);
+            begin(&mut timeline, high.frame(19_950, 100), teacher);
+            for n in 1..=20 {
+                timeline.place(high.frame(19_950 + 33 * n, 100), teacher, true);
+            }
+            let offset = timeline.source.unwrap().offset;
+            for ms in jumps_ms.step_by(5_000_000) {
+                let frame = high.silent_frame(ms, 0);
+                for is_newest in [true, false] {
+                    let sent = timeline.place(frame, teacher, is_newest);
+                    assert_eq!(sent, Some(frame.timestamp.wrapping_add(offset)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_packet_too_late_for_a_timestamp_has_no_place() {
+        let (teacher, _) = publishers();
+        let (low, high) = (Stream::new(50), Stream::new(1_000_000));
+        let mut timeline = Timeline::new(7);
+        begin(&mut timeline, low.frame(0, 0), teacher);
+        timeline.place(low.frame(990, 0), teacher, true).unwrap();
+        begin(&mut timeline, high.frame(66, 950), teacher);
+        for n in 1..=40 {
+            timeline.place(high.frame(66 + 33 * n, 950), teacher, true);
+        }
+        assert_eq!(timeline.place(high.frame(99, 950), teacher, false), None);
+        assert!(
+            timeline
+                .place(high.frame(66 + 33 * 39, 950), teacher, false)
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn two_publishers_clocks_never_mix() {
+        let (teacher, pupil) = publishers();
+        let teachers = Stream::new(50);
+        let mut pupils = Stream::new(90);
+        pupils.clock.ntp = 77 << 32;
+        let mut timeline = Timeline::new(7);
+        let first = begin(&mut timeline, teachers.frame(0, 0), teacher);
+        assert!(timeline.report(Micros(0), Some(teachers.clock)).is_some());
+        let switched = begin(&mut timeline, pupils.silent_frame(40, 0), pupil);
+        assert_eq!(switched - first, 3_600, "by arrival");
+        for ms in [40, 1_000, 3_000, 60_000] {
+            let now = Micros(ms * 1_000);
+            assert_eq!(timeline.report(now, None), None, "the teacher's is not his");
+        }
+        let said = timeline.place(pupils.frame(73, 0), pupil, true).unwrap();
+        assert_eq!(said - first, 73 * 90, "a first clock moves nothing");
+        let (ntp, timestamp) = timeline.report(Micros(73_000), Some(pupils.clock)).unwrap();
+        assert_eq!(
+            ntp,
+            pupils.clock.captured(pupils.frame(73, 0).timestamp, HZ)
+        );
+        assert_eq!(timestamp, said);
+    }
+
+    #[test]
+    fn a_layer_that_never_reports_is_where_its_arrival_put_it_after_two_seconds() {
+        let (teacher, _) = publishers();
+        let (low, high) = (Stream::new(50), Stream::new(1_000_000));
+        let mut timeline = Timeline::new(7);
+        let first = begin(&mut timeline, low.frame(0, 0), teacher);
+        begin(&mut timeline, high.silent_frame(40, 0), teacher);
+        assert_eq!(timeline.report(Micros(2_039_999), None), None);
+        let (ntp, timestamp) = timeline.report(Micros(2_500_000), None).unwrap();
+        assert_eq!(ntp, (1_002 << 32) + (1 << 31));
+        assert_eq!(timestamp - first, 225_000);
+    }
+
+    #[test]
+    fn a_clock_that_contradicts_arrival_is_not_believed() {
+        let (teacher, _) = publishers();
+        let low = Stream::new(50);
+        let mut high = Stream::new(1_000_000);
+        high.clock.ntp += 3 << 32;
+        let mut timeline = Timeline::new(7);
+        let first = begin(&mut timeline, low.frame(0, 0), teacher);
+        let switched = begin(&mut timeline, high.frame(40, 0), teacher);
+        assert_eq!(switched - first, 3_600);
+        let (ntp, timestamp) = timeline.report(Micros(40_000), Some(high.clock)).unwrap();
+        assert_eq!(timestamp, switched);
+        assert_eq!(
+            ntp,
+            high.frame(40, 0).captured.unwrap(),
+            "what it says next is"
+        );
+        let low_again = begin(&mut timeline, low.silent_frame(80, 0), teacher);
+        timeline.place(low.frame(120, 0), teacher, true).unwrap();
+        assert_eq!(low_again - switched, 3_600);
+        let next = timeline.place(low.frame(160, 0), teacher, true).unwrap();
+        assert_eq!(next - switched, 120 * 90, "no slide of three seconds");
+    }
+
+    #[test]
+    fn a_drifting_clock_is_followed() {
+        let (teacher, _) = publishers();
+        let mut low = Stream::new(50);
+        let mut timeline = Timeline::new(7);
+        let first = begin(&mut timeline, low.frame(0, 0), teacher);
+        // An hour later the RTP clock of the encoder is 180 ms behind its wallclock.
+        low.clock.ntp = ((1_000 + 3_600) << 32) + (180 << 32) / 1_000;
+        low.clock.timestamp = low.clock.timestamp.wrapping_add(3_600 * HZ);
+        low.clock.arrival = Micros(3_600_000_000);
+        let mut frame = low.frame(0, 0);
+        frame.arrival = low.clock.arrival;
+        let sent = timeline.place(frame, teacher, true).unwrap();
+        assert_eq!(sent - first, 3_600 * HZ, "a frame is not moved for it");
+        let report = timeline.report(low.clock.arrival, Some(low.clock));
+        assert_eq!(report, Some((low.clock.ntp, sent)));
+        // A layer that begins now is aligned with what is shown, not with an hour ago.
+        let high = Stream::new(9);
+        let mut begin_high = high.frame(33, 0);
+        begin_high.arrival = Micros(3_600_033_000);
+        begin_high.captured = Some(low.frame(33, 0).captured.unwrap());
+        assert_eq!(begin(&mut timeline, begin_high, teacher) - sent, 2_970);
+    }
+
+    #[test]
+    fn a_source_whose_timestamps_start_over_is_followed() {
+        let (teacher, _) = publishers();
+        let mut timeline = Timeline::new(7);
+        let frame = |timestamp, ms: u64| Instant {
+            timestamp,
+            arrival: Micros(ms * 1_000),
+            captured: None,
+        };
+        begin(&mut timeline, frame(3_000_000_000, 0), teacher);
+        timeline.place(frame(5, 1_000), teacher, true).unwrap();
+        let last = timeline
+            .place(frame(5 + FRAME, 1_033), teacher, true)
+            .unwrap();
+        let next = begin(&mut timeline, frame(77, 1_133), teacher);
+        assert_eq!(next.wrapping_sub(last), 9_000);
+    }
+}

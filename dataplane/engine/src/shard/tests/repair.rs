@@ -1,0 +1,257 @@
+//! Loss on the way in and on the way out, and who may ask for what how often.
+
+use dataplane_api::command::{Command, SessionPolicy, SetPolicy};
+
+use super::class::{Class, Frame, PEER, VIDEO, path};
+use crate::limits::{HISTORY_US_MAX, MISSING_PER_STREAM_MAX, NACK_AGE_US_MAX};
+use crate::publish::GiveUp;
+use crate::reason::DropReason;
+use crate::transport::keys::Profile;
+
+const GCM: Profile = Profile::AeadAes128Gcm;
+
+/// A teacher and a viewer, after the first keyframe (number 1).
+fn lesson(rtx: bool) -> (Class, usize, usize) {
+    let mut class = Class::new();
+    class.rtx = rtx;
+    let teacher = class.join(PEER, GCM, &[]);
+    let viewer = class.join(path(1), GCM, &[VIDEO]);
+    class.publish_video(teacher);
+    class.watch(viewer, VIDEO, teacher);
+    class.send(teacher, Frame::key(1));
+    class.advance_ms(1);
+    (class, teacher, viewer)
+}
+
+fn dropped(class: &Class, reason: DropReason) -> u64 {
+    class.shard.counters().dropped_in.of(reason)
+}
+
+#[test]
+fn what_the_node_misses_is_asked_for_and_comes_by_rtx() {
+    let (mut class, teacher, viewer) = lesson(true);
+    for seq in [2, 3, 6, 7] {
+        class.send(teacher, Frame::delta(seq));
+    }
+    class.advance_ms(1);
+    assert!(
+        class.take_asked(teacher).is_empty(),
+        "they may only be late"
+    );
+    class.advance_ms(2);
+    assert_eq!(class.take_asked(teacher), [4, 5]);
+    for seq in [4, 5] {
+        class.send_again(teacher, Frame::delta(seq));
+    }
+    class.advance_ms(300);
+    assert!(class.take_asked(teacher).is_empty(), "nothing is missing");
+    let mut shown = class.payloads(viewer, VIDEO);
+    shown.sort_unstable();
+    assert_eq!(shown, [1, 2, 3, 4, 5, 6, 7]);
+    let nack = &class.shard.counters().nack;
+    assert_eq!((nack.asked, nack.repaired), (2, 2));
+}
+
+#[test]
+fn a_publisher_without_rtx_sends_the_packet_itself_again() {
+    let (mut class, teacher, viewer) = lesson(false);
+    class.send(teacher, Frame::delta(3));
+    class.advance_ms(3);
+    assert_eq!(class.take_asked(teacher), [2]);
+    class.advance_ms(80);
+    class.send(teacher, Frame::delta(2));
+    class.advance_ms(500);
+    assert!(class.take_asked(teacher).is_empty());
+    assert_eq!(class.payloads(viewer, VIDEO), [1, 3, 2]);
+    assert_eq!(class.shard.counters().nack.repaired, 1);
+}
+
+#[test]
+fn a_packet_that_comes_both_ways_is_forwarded_once() {
+    let (mut class, teacher, viewer) = lesson(true);
+    class.send(teacher, Frame::delta(3));
+    class.advance_ms(3);
+    class.send_again(teacher, Frame::delta(2));
+    class.send(teacher, Frame::delta(2));
+    class.send_again(teacher, Frame::delta(2));
+    class.send_again(teacher, Frame::delta(1));
+    class.advance_ms(1);
+    assert_eq!(class.payloads(viewer, VIDEO), [1, 3, 2]);
+    assert_eq!(dropped(&class, DropReason::Duplicate), 3);
+}
+
+#[test]
+fn an_unrepaired_packet_is_given_up_and_a_keyframe_asked_for() {
+    let (mut class, teacher, _) = lesson(true);
+    let before = class.keyframes_asked(teacher);
+    class.send(teacher, Frame::delta(3));
+    for seq in 4..400u16 {
+        class.advance_ms(5);
+        class.send(teacher, Frame::delta(seq));
+    }
+    let asked = class.take_asked(teacher);
+    assert!(asked.iter().all(|&seq| seq == 2));
+    assert!(
+        (4..=10).contains(&asked.len()),
+        "asked {} times",
+        asked.len()
+    );
+    let nack = class.shard.counters().nack.clone();
+    assert_eq!(nack.given_up.iter().sum::<u64>(), 1, "{nack:?}");
+    assert!(
+        class.keyframes_asked(teacher) > before,
+        "only a keyframe mends it"
+    );
+    assert!(NACK_AGE_US_MAX < 396 * 5_000);
+}
+
+#[test]
+fn a_keyframe_makes_older_losses_needless() {
+    let (mut class, teacher, _) = lesson(true);
+    class.send(teacher, Frame::delta(3));
+    class.send(teacher, Frame::key(5));
+    class.advance_ms(3);
+    assert!(
+        class.take_asked(teacher).is_empty(),
+        "2 and 4 show nothing any more"
+    );
+    let nack = &class.shard.counters().nack;
+    let place = GiveUp::ALL.iter().position(|r| *r == GiveUp::Keyframe);
+    assert_eq!(nack.given_up[place.unwrap()], 2);
+}
+
+#[test]
+fn an_outage_is_mended_by_a_keyframe_and_not_by_hundreds_of_requests() {
+    let (mut class, teacher, _) = lesson(true);
+    let asked = class.keyframes_asked(teacher);
+    class.advance_ms(2_000);
+    let far = u16::try_from(MISSING_PER_STREAM_MAX).unwrap() + 10;
+    class.send(teacher, Frame::delta(far));
+    class.advance_ms(600);
+    assert!(class.take_asked(teacher).is_empty());
+    assert!(class.keyframes_asked(teacher) > asked);
+}
+
+#[test]
+fn nobody_is_asked_for_what_nobody_watches() {
+    let mut class = Class::new();
+    class.rtx = true;
+    let teacher = class.join(PEER, GCM, &[]);
+    class.publish_video(teacher);
+    class.send(teacher, Frame::key(1));
+    class.send(teacher, Frame::delta(9));
+    class.advance_ms(500);
+    assert!(class.take_asked(teacher).is_empty());
+}
+
+#[test]
+fn a_retransmission_of_what_was_never_near_is_dropped() {
+    let (mut class, teacher, viewer) = lesson(true);
+    class.send_again(teacher, Frame::delta(30_000));
+    class.send_again(teacher, Frame::delta(65_000));
+    class.advance_ms(5);
+    assert_eq!(class.payloads(viewer, VIDEO), [1]);
+    let refused = dropped(&class, DropReason::Rtx) + dropped(&class, DropReason::Duplicate);
+    assert_eq!(refused, 2);
+    class.send(teacher, Frame::delta(2));
+    class.advance_ms(5);
+    assert_eq!(class.payloads(viewer, VIDEO), [1, 2]);
+}
+
+#[test]
+fn a_viewer_with_rtx_is_helped_on_its_retransmission_stream() {
+    let (mut class, teacher, viewer) = lesson(true);
+    for seq in 2..=10 {
+        class.send(teacher, Frame::delta(seq));
+    }
+    class.advance_ms(1);
+    let seqs = class.seqs(viewer, VIDEO);
+    for _ in 0..2 {
+        class.nack(viewer, VIDEO, &seqs[3..5]);
+        class.advance_ms(150);
+    }
+    assert_eq!(class.repaired(viewer), 4);
+    assert_eq!(class.shard.counters().rtx_packets, 4);
+    // Media goes on without a hole, and each repetition says the number of its original.
+    assert_eq!(
+        class.seqs(viewer, VIDEO)[10..],
+        [seqs[3], seqs[4], seqs[3], seqs[4]]
+    );
+    assert_eq!(class.payloads(viewer, VIDEO)[10..], [4, 5, 4, 5]);
+    class.send(teacher, Frame::delta(11));
+    class.advance_ms(1);
+    assert_eq!(class.seqs(viewer, VIDEO).last(), Some(&(seqs[9] + 1)));
+}
+
+/// The peers of these tests compare every datagram of one index with the one before it (contracts.md 11).
+#[test]
+fn a_viewer_without_rtx_gets_the_same_bytes_again() {
+    let (mut class, teacher, viewer) = lesson(false);
+    class.send(teacher, Frame::delta(2));
+    class.advance_ms(1);
+    let seqs = class.seqs(viewer, VIDEO);
+    class.nack(viewer, VIDEO, &seqs);
+    class.advance_ms(1);
+    assert_eq!(class.shard.counters().retransmitted_packets, 2);
+    assert_eq!(class.shard.counters().rtx_packets, 0);
+    assert_eq!(class.payloads(viewer, VIDEO), [1, 2], "known already");
+}
+
+#[test]
+fn what_is_older_than_a_viewer_waits_is_not_sent_again() {
+    let (mut class, teacher, viewer) = lesson(false);
+    class.send(teacher, Frame::delta(2));
+    class.advance_ms(1);
+    let seqs = class.seqs(viewer, VIDEO);
+    class.advance_ms(HISTORY_US_MAX / 1_000);
+    class.nack(viewer, VIDEO, &seqs);
+    class.advance_ms(1);
+    let counters = class.shard.counters();
+    assert_eq!(
+        (counters.retransmitted_packets, counters.resends_missed),
+        (0, 2)
+    );
+}
+
+#[test]
+fn a_storm_of_keyframe_wishes_is_one_request_an_interval() {
+    let (mut class, teacher, viewer) = lesson(false);
+    class.advance_ms(2_000);
+    class.send(teacher, Frame::key(2));
+    let before = class.keyframes_asked(teacher);
+    for seq in 0..400u16 {
+        class.wish_keyframe(viewer);
+        class.send(teacher, Frame::key(seq + 3));
+        class.advance_ms(5);
+    }
+    let asked = class.keyframes_asked(teacher) - before;
+    assert_eq!(asked, 4, "2 s are four intervals");
+    let ignored = class.shard.counters().keyframe_wishes_ignored;
+    assert_eq!(ignored, 396);
+}
+
+#[test]
+fn a_publisher_beyond_its_ceiling_is_policed_and_not_asked_for_what_was_refused() {
+    let (mut class, teacher, viewer) = lesson(true);
+    let session = class.session(teacher);
+    let order = SetPolicy {
+        session,
+        policy: SessionPolicy {
+            egress_bps_max: None,
+            ingress_bps_max: Some(400_000),
+        },
+    };
+    class.shard.on_command(class.now, Command::SetPolicy(order));
+    // 500 bytes and header each millisecond are 4.3 Mbit/s.
+    for seq in 2..2_002 {
+        class.send(teacher, Frame::delta(seq));
+        class.advance_ms(1);
+    }
+    let policed = dropped(&class, DropReason::Policer);
+    assert!(
+        (1_700..1_850).contains(&policed),
+        "{policed} policed of 2,000"
+    );
+    assert!(class.take_asked(teacher).is_empty());
+    assert!(class.payloads(viewer, VIDEO).len() > 100);
+}
