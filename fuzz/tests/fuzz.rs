@@ -106,7 +106,11 @@ fn without_notes_the_planted_bug_is_out_of_reach() {
 
 #[test]
 fn memory_is_an_oracle() {
-    let report = run(target("hungry", hungry), 1, 20_000);
+    let hungry = Target {
+        seeds: || vec![vec![7; 400]],
+        ..target("hungry", hungry)
+    };
+    let report = run(hungry, 1, 20_000);
     let [finding] = report.findings.as_slice() else {
         panic!("{:?}", report.findings)
     };

@@ -131,7 +131,7 @@ fn panel(area: &Area<'_>, top: i32, result: &Drawn) -> Outcome<()> {
         area,
         &result.command,
         (MARGIN, top + 22),
-        15,
+        18,
         INK,
         HPos::Left,
     )?;
@@ -149,7 +149,7 @@ fn panel(area: &Area<'_>, top: i32, result: &Drawn) -> Outcome<()> {
             area,
             &bound.id,
             (BARS_LEFT - 8, middle),
-            12,
+            15,
             INK,
             HPos::Right,
         )?;
@@ -175,7 +175,7 @@ fn panel(area: &Area<'_>, top: i32, result: &Drawn) -> Outcome<()> {
         area,
         &others(result),
         (MARGIN, row + MARGIN),
-        11,
+        14,
         FAINT,
         HPos::Left,
     )

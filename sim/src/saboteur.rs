@@ -270,7 +270,6 @@ impl Saboteur {
                 && matches!(c.bytes.first(), Some(128..=191))
                 && RtpView::parse(&c.bytes).is_ok_and(|v| v.payload_type() == codec(kind).pt)
         };
-        eprintln!("DBG {:?}", committed.iter().map(|c| (pt(c, MediaKind::Audio), pt(c, MediaKind::Video), c.path.remote)).collect::<Vec<_>>());
         let Some(audio) = committed.iter().position(|c| pt(c, MediaKind::Audio)) else {
             return;
         };

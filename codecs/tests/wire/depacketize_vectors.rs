@@ -175,3 +175,77 @@ fn an_empty_last_fragment_ends_its_unit() {
         [0, 0, 0, 2, 0x67, 0x42, 0, 0, 0, 3, 0x65, 0x88, 0x80]
     );
 }
+
+/// The marker says that the frame ends, its last unit says that it goes on: nothing comes out, and the next
+/// frame does.
+#[test]
+fn a_marker_on_an_unfinished_unit_makes_no_frame() {
+    // A whole frame, a beginning without its end, a continuation without its beginning.
+    let cases: [(Format, [&[u8]; 3]); 5] = [
+        (Format::Vp8, [&[0x10, 0xAA], &[], &[0x00, 0xBB]]),
+        (
+            Format::Vp9,
+            [
+                &[0x8C, 0x01, 0xAA],
+                &[0x88, 0x02, 0xBB],
+                &[0x84, 0x03, 0xCC],
+            ],
+        ),
+        (
+            Format::H264(NalForm::AnnexB),
+            [&[0x67, 0x42], &[0x7C, 0x81, 0xAA], &[0x7C, 0x41, 0xBB]],
+        ),
+        (
+            Format::H265(NalForm::AnnexB),
+            [
+                &[0x40, 0x01, 0xAA],
+                &[0x62, 0x01, 0x81, 0xBB],
+                &[0x62, 0x01, 0x41, 0xCC],
+            ],
+        ),
+        (
+            Format::Av1,
+            [&[0x18, 0x30, 0x10], &[0x50, 0x30, 0x30], &[0x90, 0x44]],
+        ),
+    ];
+    for (format, [whole, begun, ending]) in cases {
+        let mut depacketizer = Depacketizer::new(format, LIMIT);
+        for (timestamp, payload) in (0..).zip([whole, begun, whole, ending, whole]) {
+            depacketizer.push(payload, timestamp, true);
+            let comes_out = timestamp % 2 == 0;
+            assert_eq!(
+                depacketizer.poll().is_some(),
+                comes_out,
+                "{format:?} {timestamp}"
+            );
+        }
+    }
+}
+
+/// Sizes in the index of a superframe take as many octets as the largest needs (VP9 bitstream specification
+/// section B.3).
+#[test]
+fn the_index_of_a_superframe_is_as_wide_as_its_largest_frame() {
+    for (len, octets) in [
+        (9_usize, 1_u8),
+        (255, 1),
+        (256, 2),
+        (65_535, 2),
+        (65_536, 3),
+    ] {
+        let mut depacketizer = Depacketizer::new(Format::Vp9, 1 << 20);
+        // I, L, F, B, E: flexible mode, picture id 1; SID 0 of one octet, then SID 1.
+        depacketizer.push(&[0xBC, 0x01, 0x00, 0x77], 1, false);
+        let mut upper = vec![0xBC, 0x01, 0x03];
+        upper.resize(3 + len, 0x88);
+        depacketizer.push(&upper, 1, true);
+        let frame = depacketizer.poll().expect("a whole picture").bytes;
+        let marker = 0b1100_0001 | ((octets - 1) << 3);
+        let width = usize::from(octets);
+        let mut index = vec![marker];
+        index.extend(&1_u32.to_le_bytes()[..width]);
+        index.extend(&u32::try_from(len).unwrap().to_le_bytes()[..width]);
+        index.push(marker);
+        assert_eq!(frame[1 + len..], index, "{len}");
+    }
+}

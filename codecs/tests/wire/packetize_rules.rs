@@ -92,6 +92,21 @@ fn n_stands_on_key_frames_only() {
     }
 }
 
+/// A sequence header is the first OBU of its packet, even when it would fit behind another.
+#[test]
+fn a_repeated_sequence_header_begins_a_packet() {
+    let mut unit = Vec::new();
+    push_obu(&mut unit, 5, None, &[0xAA]);
+    push_obu(&mut unit, 1, None, &[0x00, 0x01]);
+    push_obu(&mut unit, 6, None, &[0x30, 0xBB]);
+    let all = packets(Format::Av1, &unit, 0, 100);
+    let firsts: Vec<_> = all
+        .iter()
+        .map(|packet| packet.payload[..2].to_vec())
+        .collect();
+    assert_eq!(firsts, [vec![0x10, 0x28], vec![0x20, 3]]);
+}
+
 #[test]
 fn what_is_no_frame_is_refused() {
     let nal = |family, unit: &[u8], form, payload_max| {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use dataplane_api::media::{CodecId, MediaKind, PayloadType};
 
-use super::attributes::{Attributes, Feedback};
+use super::attributes::Feedback;
 use super::parse::{Media, Section};
 
 /// What a stream carries in one media section. Two sides understand each other when this is equal:
@@ -80,7 +80,7 @@ pub(super) fn offered(section: &Section) -> Vec<OfferedCodec> {
         .formats
         .iter()
         .filter_map(|format| format.parse::<u8>().ok())
-        .filter_map(|pt| one(&section.attributes, kind, pt))
+        .filter_map(|pt| one(section, kind, pt))
         .collect()
 }
 
@@ -126,7 +126,8 @@ pub(super) fn fitting(offered: &[OfferedCodec], source: Format) -> Option<&Offer
     })
 }
 
-fn one(attributes: &Attributes, kind: MediaKind, pt: u8) -> Option<OfferedCodec> {
+fn one(section: &Section, kind: MediaKind, pt: u8) -> Option<OfferedCodec> {
+    let attributes = &section.attributes;
     let map = attributes.rtpmaps.iter().find(|map| map.pt == pt)?;
     let fmtp = attributes
         .fmtps
@@ -147,7 +148,7 @@ fn one(attributes: &Attributes, kind: MediaKind, pt: u8) -> Option<OfferedCodec>
         name: map.name.clone(),
         clock_hz: map.clock_hz,
         channels: map.channels,
-        rtx: rtx(attributes, pt, map.clock_hz),
+        rtx: rtx(section, pt, map.clock_hz),
         nack: has(Feedback::Nack),
         pli: has(Feedback::Pli),
         fir: has(Feedback::Fir),
@@ -189,9 +190,13 @@ fn format(
     Some(Format { codec, form })
 }
 
-fn rtx(attributes: &Attributes, pt: u8, clock_hz: u32) -> Option<(u8, String)> {
+/// A payload type is offered by the m-line; an `a=rtpmap` alone is a name for nothing.
+fn rtx(section: &Section, pt: u8, clock_hz: u32) -> Option<(u8, String)> {
+    let listed = |pt| section.formats.iter().any(|of| of.parse() == Ok(pt));
+    let attributes = &section.attributes;
     let rtx = attributes.fmtps.iter().find(|(of, text)| {
         Parameters(text).number("apt") == Some(u32::from(pt))
+            && listed(*of)
             && attributes.rtpmaps.iter().any(|map| {
                 map.pt == *of && map.clock_hz == clock_hz && map.name.eq_ignore_ascii_case("rtx")
             })

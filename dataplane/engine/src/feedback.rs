@@ -11,7 +11,7 @@ use codecs::rtp::{RtpView, Seq};
 use crate::control::ControlQueue;
 use crate::flush::{RESENDS_MAX, Resend};
 use crate::forward::{Sealed, smooth};
-use crate::limits::{HISTORY_US_MAX, REPORT_INTERVAL_US};
+use crate::limits::{HISTORY_US_MAX, REPORT_INTERVAL_US, RESEND_HEADER_BYTES};
 use crate::packet::{Datagram, Path};
 use crate::publish::{SenderClock, Stream};
 use crate::reason::DropReason;
@@ -107,15 +107,11 @@ impl Shard {
             }
             let affordable = |sealed: &Sealed| {
                 self.pool.get(sealed.packet).is_some_and(|packet| {
-                    now.since(packet.meta.arrival) < HISTORY_US_MAX
-                        && session.resends.spend(packet.payload.len() as u64)
+                    let bytes = packet.payload.len() as u64 + RESEND_HEADER_BYTES;
+                    now.since(packet.meta.arrival) < HISTORY_US_MAX && session.resends.spend(bytes)
                 })
             };
-            match entry
-                .history
-                .take_resend(now, rtt_us, seq)
-                .filter(affordable)
-            {
+            match entry.history.take_resend(now, rtt_us, seq, affordable) {
                 Some(sealed) => self.resends.push_back(Resend {
                     session: key,
                     slot,

@@ -95,12 +95,20 @@ pub const RETRACED_US_MAX: u64 = 100_000;
 /// section 6.3.1: 5 s x 1.5 / 1.218), and one of them may be lost.
 pub const PATH_TAKEOVER_US: u64 = 15_000_000;
 
-/// What a session may have sent again at once, in bytes: a quarter of a second of 4 Mbit/s video.
+/// What a session may have sent again before it was sent much: three full packets. No more, or a session that is
+/// sent little could ask for many times that.
+pub const RESEND_START_BYTES: u64 = 4_096;
+
+/// What a session may have sent again at once, in bytes: a quarter of a second of 4 Mbit/s video, saved up.
 pub const RESEND_BURST_BYTES: u64 = 128 * 1_024;
 
+/// What a packet that is sent again costs besides its payload: 12 bytes of header, 20 of extensions, 16 of tag, 2
+/// of original sequence number, and padding.
+pub const RESEND_HEADER_BYTES: u64 = 64;
+
 /// One byte of this many that a session is sent may be sent again (security.md R7: egress to one that asks for
-/// everything grows by a fifth).
-pub const RESEND_SHARE: u64 = 5;
+/// everything grows by a fifth at most, burst and retransmission headers included).
+pub const RESEND_SHARE: u64 = 6;
 
 /// A track without a packet for this long is silent (domain.md row 15).
 pub const TRACK_SILENT_US: u64 = 2_000_000;

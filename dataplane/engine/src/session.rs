@@ -6,7 +6,9 @@ use dataplane_api::ids::{RoomId, SessionId};
 use dataplane_api::media::Extensions;
 
 use crate::forward::{Flow, Lanes, Slot};
-use crate::limits::{REPORT_INTERVAL_US, RESEND_BURST_BYTES, RESEND_SHARE, RTCP_PER_SECOND_MAX};
+use crate::limits::{
+    REPORT_INTERVAL_US, RESEND_BURST_BYTES, RESEND_SHARE, RESEND_START_BYTES, RTCP_PER_SECOND_MAX,
+};
 use crate::pace::Pacer;
 use crate::publish::{KeyframeRate, Policer, Receiver};
 use crate::table::Key;
@@ -52,7 +54,7 @@ pub(crate) struct ResendBudget {
 impl Default for ResendBudget {
     fn default() -> Self {
         ResendBudget {
-            bytes: RESEND_BURST_BYTES,
+            bytes: RESEND_START_BYTES,
         }
     }
 }

@@ -214,6 +214,7 @@ impl Shard {
             None => session
                 .receiver
                 .bind(
+                    now,
                     &view,
                     opened.index,
                     &session.extensions,

@@ -34,7 +34,7 @@ pub(super) fn targets() -> Vec<Target> {
             length_max: 6_000,
             // The intake of an association (32 KiB) and the machine around it.
             allocation_max: Some(512 * 1_024),
-            executions: 2_000,
+            executions: 4_000,
             words: &[
                 &[0x16, 0xfe, 0xfd, 0, 0],
                 &[0x16, 0xfe, 0xff, 0, 0],
@@ -63,7 +63,7 @@ pub(super) fn targets() -> Vec<Target> {
             },
             length_max: 300,
             allocation_max: None,
-            executions: 300,
+            executions: 600,
             words: &[&[0x15, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 40]],
             ..OCTETS
         },

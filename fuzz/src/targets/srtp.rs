@@ -115,6 +115,17 @@ pub fn srtp_sealed(bytes: &[u8]) {
 }
 
 fn rtp(sealer: &mut Sealer, opener: &mut Opener, plain: &[u8], header: usize, at: u8) {
+    // A profile that is not offered is refused before the tag is looked at (RFC 9335, contracts.md 13).
+    let block = 12 + 4 * usize::from(plain[0] & 0x0f);
+    let profile = plain.get(block..block + 2).filter(|_| plain[0] & 0x10 != 0);
+    if profile.is_some_and(|profile| profile == [0xc0, 0xde] || profile == [0xc2, 0xde]) {
+        let refused = opener.open_rtp(&mut plain.to_vec(), header);
+        assert_eq!(
+            refused.map(|opened| opened.index),
+            Err(DropReason::RtpMalformed)
+        );
+        return behaviour::note("cryptex", 0);
+    }
     let seq = u16::from_be_bytes([plain[2], plain[3]]);
     let index = guess_index(u64::from(seq), seq).expect("its own number");
     let mut sealed = vec![0; plain.len() + RTP_OVERHEAD_MAX];

@@ -2,9 +2,10 @@
 
 use super::window::Note;
 
-/// Between two packets the time of the slot and that of the world may differ by so much: what the network
-/// and repair add, and the slewing of clocks.
-const SKEW_US_MAX: u64 = 3_000_000;
+/// Between two packets the time of the slot and that of the world may differ by so much: a loss is noticed when
+/// the first packet after it comes, up to a blackout of 2 s later in these classes, then it is asked for during a
+/// second, and the network and the slewing of clocks add to it.
+const SKEW_US_MAX: u64 = 5_000_000;
 
 /// One frame has one timestamp, the next frame a greater one, and the difference is the time that passed.
 #[derive(Clone, Copy, Debug)]

@@ -16,8 +16,8 @@ const ASKS_MAX: u8 = 10;
 const PATIENCE_US: u64 = 1_000_000;
 /// Where nothing is asked for, a packet may be overtaken by this much.
 const REORDER_PATIENCE_US: u64 = 100_000;
-/// How long a viewer without a picture waits before it asks, and between asking.
-const KEYFRAME_INTERVAL_US: u64 = 500_000;
+/// How long a viewer without a picture waits before it asks, and between asking: libwebrtc's wait for a keyframe.
+const KEYFRAME_INTERVAL_US: u64 = 200_000;
 /// More missing packets than that are not asked for: the viewer wants a keyframe.
 const MISSING_MAX: usize = 500;
 /// Of one request.

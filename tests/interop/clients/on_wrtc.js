@@ -133,10 +133,6 @@ function connected(connection) {
 
 async function main() {
   const wish = await nextOrder();
-  if (wish.do === "probe") {
-    tell({ here: true });
-    return;
-  }
   const connection = new wrtc.RTCPeerConnection({ bundlePolicy: "max-bundle" });
   let source;
   let counted;

@@ -315,6 +315,7 @@ fn nacked(attack: bool, rtx: bool, payload: usize) -> (u64, BTreeMap<u64, Vec<Mi
 
 #[test]
 fn r7_nacks_of_everything_grow_egress_by_a_fifth_at_most() {
+    let mut percents = Vec::new();
     for rtx in [false, true] {
         // Of video, and of packets that are hardly more than their header and tag.
         for payload in [1_100, 40] {
@@ -322,14 +323,15 @@ fn r7_nacks_of_everything_grow_egress_by_a_fifth_at_most() {
             let (attacked, repeats) = nacked(true, rtx, payload);
             assert!(none.is_empty());
             let all: usize = repeats.values().map(Vec::len).sum();
-            let percent = attacked * 100 / quiet;
-            eprintln!(
-                "rtx {rtx}, {payload}: {quiet} bytes became {attacked} ({percent} %), {all} repeats"
-            );
             assert!(all > 0, "an honest NACK is answered");
-            assert!(attacked * 10 <= quiet * 12, "{percent} %");
+            percents.push(attacked * 100 / quiet);
+            eprintln!("rtx {rtx}, {payload}: {quiet} bytes became {attacked}, {all} repeats");
         }
     }
+    assert!(
+        percents.iter().all(|&percent| percent <= 120),
+        "{percents:?} %"
+    );
 }
 
 #[test]

@@ -321,7 +321,9 @@ fn s5_authenticated_ssrcs_are_limited() {
     let limit = u64::try_from(SSRCS_PER_SESSION_MAX).unwrap();
     assert_eq!(limit, 32);
     assert!(hall.dropped(DropReason::SsrcLimit) >= SSRCS + 1_000 - limit);
-    // A new SSRC of its only payload type is a restarted encoder, so the honest stream begins with a keyframe.
+    // A new SSRC of its only payload type is a restarted encoder, so the honest stream begins with a keyframe, once
+    // its packets are not late ones of the encoder before.
+    hall.advance_ms(2_100);
     hall.send_frame(publisher, true);
     hall.advance_ms(5);
     assert_all_seen(&hall, publisher, viewer);

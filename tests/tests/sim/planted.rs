@@ -24,9 +24,16 @@ fn class(plant: Option<Plant>) -> World {
         world.watch_as(teacher, plan);
         world.run_ms(100);
     }
-    world
-        .network
-        .change_all(|conditions| conditions.loss_per_mille = 30);
+    // Audio and video meet in a turn only where they jitter.
+    let jitter_us = if plant == Some(Plant::DelaysSpeech) {
+        25_000
+    } else {
+        0
+    };
+    world.network.change_all(|conditions| {
+        conditions.loss_per_mille = 30;
+        conditions.jitter_us = jitter_us;
+    });
     world.run_ms(4_000);
     world.recover();
     world

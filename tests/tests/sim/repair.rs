@@ -79,10 +79,14 @@ impl Row {
     }
 
     fn assert_watchable(&self) {
+        self.assert_watchable_but_for(FREEZE_US_MAX);
+    }
+
+    fn assert_watchable_but_for(&self, freeze_us_max: u64) {
         for &student in &self.students {
             let student = self.world.light(student);
             let freeze_us = student.screen(VIDEO).longest_freeze_us(self.from);
-            assert!(freeze_us <= FREEZE_US_MAX, "a freeze of {freeze_us} us");
+            assert!(freeze_us <= freeze_us_max, "a freeze of {freeze_us} us");
             let mut gaps = student.screen(AUDIO).gaps_us(self.from);
             gaps.sort_unstable();
             let p99 = gaps[gaps.len() * 99 / 100];
@@ -126,8 +130,11 @@ fn ten_percent_of_loss_leaves_one() {
 
 #[test]
 fn twenty_percent_of_loss_is_watchable() {
+    // A packet is sent again at most three times (security.md R7): one of 600 never comes (0.2^4), and its viewer
+    // needs a keyframe. Of the requests for one every fifth is lost and repeated after half a second (R6), and of
+    // the keyframe itself packets are lost: a second more than elsewhere.
     let row = run(120, true, lossy(200));
-    row.assert_watchable();
+    row.assert_watchable_but_for(FREEZE_US_MAX + 1_000_000);
 }
 
 #[test]

@@ -263,7 +263,8 @@ fn late_packets_of_an_encoder_that_restarted_change_nothing() {
     }
     for student in students {
         let freeze_us = world.light(student).screen(VIDEO).longest_freeze_us(from);
-        assert!(freeze_us <= 400_000, "a freeze of {freeze_us} us");
+        // A keyframe whose beginning is overtaken by the rest of it is asked for again.
+        assert!(freeze_us <= 1_000_000, "a freeze of {freeze_us} us");
     }
 }
 

@@ -279,10 +279,8 @@ proptest! {
             .filter(|symbol| **symbol != SymbolTypeTcc::PacketNotReceived)
             .map(|symbol| {
                 let units = i64::from(deltas.next().expect("a cycle"));
-                let units = match symbol {
-                    SymbolTypeTcc::PacketReceivedSmallDelta => units & 0xFF,
-                    _ => units,
-                };
+                let is_small = *symbol == SymbolTypeTcc::PacketReceivedSmallDelta;
+                let units = if is_small { units & 0xFF } else { units };
                 RecvDelta { type_tcc_packet: *symbol, delta: units * 250 }
             })
             .collect();
@@ -308,10 +306,8 @@ proptest! {
         let mut count = 0;
         for (symbol, (read_seq, delta)) in symbols.iter().zip(read.packets()) {
             prop_assert_eq!(read_seq, seq);
-            let wanted = match symbol {
-                SymbolTypeTcc::PacketNotReceived => None,
-                _ => told.next(),
-            };
+            let received = *symbol != SymbolTypeTcc::PacketNotReceived;
+            let wanted = received.then(|| told.next()).flatten();
             prop_assert_eq!(delta, wanted);
             seq = seq.plus(1);
             count += 1;
@@ -349,9 +345,9 @@ proptest! {
         let their_symbols = read.packet_chunks.iter().flat_map(symbols).take(written.statuses);
         let mut deltas = read.recv_deltas.iter().map(|delta| delta.delta);
         let read: Vec<_> = their_symbols
-            .map(|symbol| match symbol {
-                SymbolTypeTcc::PacketNotReceived => None,
-                _ => deltas.next(),
+            .map(|symbol| {
+                let received = symbol != SymbolTypeTcc::PacketNotReceived;
+                received.then(|| deltas.next()).flatten()
             })
             .collect();
         let ours: Vec<_> = ours.packets().map(|(_, delta)| delta.map(i64::from)).collect();

@@ -2,6 +2,7 @@
 
 mod answers;
 mod clients;
+mod feedback;
 mod hostile;
 mod refusals;
 

@@ -169,28 +169,30 @@ impl History {
         }
     }
 
-    /// The packet to send again for `seq`, unless it is forgotten or was sent again too often or within about the
-    /// round trip `rtt_us`: a request that was on its way when the last answer left asks for nothing new.
+    /// The packet to send again for `seq`, unless it is forgotten, was sent again too often or within the round trip
+    /// `rtt_us` (a request that was on its way when the last answer left asks for nothing new), or is not
+    /// `affordable`, which is asked last and leaves no trace when it says no.
     pub(crate) fn take_resend(
         &mut self,
         now: Micros,
         rtt_us: Option<u64>,
         seq: u16,
+        affordable: impl FnOnce(&Sealed) -> bool,
     ) -> Option<Sealed> {
-        // Three quarters: a round trip varies, and who asks a little early is rightly impatient.
-        let interval_us = (rtt_us.unwrap_or(0) / 4 * 3)
+        let interval_us = rtt_us
+            .unwrap_or(0)
             .clamp(RESEND_INTERVAL_US_MIN, RESEND_INTERVAL_US_MAX);
-        let interval_ms = u32::try_from(interval_us / 1_000).unwrap_or(u32::MAX);
+        let interval_ms = u32::try_from(interval_us.div_ceil(1_000)).unwrap_or(u32::MAX);
         let now_ms = now.wrapping_ms();
         let entry = self.newest_mut(seq)?;
-        let early =
-            entry.resends > 0 && now_ms.wrapping_sub(entry.resent_at_ms) < interval_ms;
-        if early || entry.resends >= RESENDS_MAX {
+        let early = entry.resends > 0 && now_ms.wrapping_sub(entry.resent_at_ms) < interval_ms;
+        let sealed = entry.sealed();
+        if early || entry.resends >= RESENDS_MAX || !affordable(&sealed) {
             return None;
         }
         entry.resends += 1;
         entry.resent_at_ms = now_ms;
-        Some(entry.sealed())
+        Some(sealed)
     }
 
     /// The newest packet with this sequence number on the wire.
@@ -248,7 +250,7 @@ mod tests {
         }
         let mut find = |seq| {
             history
-                .take_resend(Micros(0), None, seq)
+                .take_resend(Micros(0), None, seq, |_| true)
                 .map(|sealed| sealed.index)
         };
         assert_eq!(find(3), Some(65_539));
@@ -262,7 +264,13 @@ mod tests {
         let mut history = History::new(8);
         history.record(sealed(20));
         history.record(sealed(12));
-        assert_eq!(history.take_resend(Micros(0), None, 20).unwrap().index, 20);
+        assert_eq!(
+            history
+                .take_resend(Micros(0), None, 20, |_| true)
+                .unwrap()
+                .index,
+            20
+        );
     }
 
     #[test]
@@ -270,9 +278,23 @@ mod tests {
         let mut history = History::new(8);
         history.record(sealed(20));
         let times: Vec<_> = (0..200)
-            .filter(|&ms| history.take_resend(Micros(ms * 1_000), None, 20).is_some())
+            .filter(|&ms| {
+                history
+                    .take_resend(Micros(ms * 1_000), None, 20, |_| true)
+                    .is_some()
+            })
             .collect();
         assert_eq!(times, [0, 20, 40]);
+    }
+
+    #[test]
+    fn what_cannot_be_afforded_does_not_count() {
+        let mut history = History::new(8);
+        history.record(sealed(20));
+        for _ in 0..10 {
+            assert_eq!(history.take_resend(Micros(0), None, 20, |_| false), None);
+        }
+        assert!(history.take_resend(Micros(0), None, 20, |_| true).is_some());
     }
 
     #[test]
@@ -281,9 +303,13 @@ mod tests {
         history.record(sealed(20));
         let rtt_us = Some(200_000);
         let times: Vec<u64> = (0..2_000)
-            .filter(|&ms| history.take_resend(Micros(ms * 1_000), rtt_us, 20).is_some())
+            .filter(|&ms| {
+                history
+                    .take_resend(Micros(ms * 1_000), rtt_us, 20, |_| true)
+                    .is_some()
+            })
             .collect();
-        assert_eq!(times, [0, 150, 300]);
+        assert_eq!(times, [0, 200, 400]);
     }
 
     #[test]
@@ -292,6 +318,6 @@ mod tests {
         history.record(sealed(20));
         history.forget(12);
         history.forget(20);
-        assert_eq!(history.take_resend(Micros(0), None, 20), None);
+        assert_eq!(history.take_resend(Micros(0), None, 20, |_| true), None);
     }
 }

@@ -21,6 +21,10 @@ pub(crate) struct Bound {
     pub(crate) rtx: bool,
 }
 
+/// What still comes on the SSRC of an encoder that restarted is late for this long: overtaken, doubled, or sent
+/// again because it was asked for.
+const LATE_US_MAX: u64 = 2_000_000;
+
 /// What a packet carries once padding and RTX are off it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Media<'a> {
@@ -35,6 +39,9 @@ pub(crate) struct Media<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Receiver {
     streams: Vec<(Bound, Stream)>,
+    /// SSRCs that others replaced, and when, oldest first. A late packet of one of them must not take its layer
+    /// back: every slot that shows it would wait for a keyframe, twice.
+    replaced: Vec<(u32, Micros)>,
     pub(crate) arrivals: Arrivals,
     /// The media SSRC of the last transport-wide numbered packet: feedback must name one.
     pub(crate) last_ssrc: u32,
@@ -103,16 +110,27 @@ impl Receiver {
     /// which is how a restarted encoder arrives; the second value says that it did.
     pub(crate) fn bind(
         &mut self,
+        now: Micros,
         view: &RtpView<'_>,
         ext_seq: u64,
         extensions: &Extensions,
         tracks: &Table<Track>,
         owned: &[Key],
     ) -> Option<(Bound, bool)> {
+        self.replaced.retain(|&(_, at)| now.since(at) < LATE_US_MAX);
+        if self.replaced.iter().any(|&(ssrc, _)| ssrc == view.ssrc()) {
+            return None;
+        }
         let bound = resolve(view, extensions, tracks, owned)?;
-        let before = self.streams.len();
-        self.streams.retain(|(other, _)| *other != bound);
-        let restarted = self.streams.len() < before;
+        let place = self.streams.iter().position(|(other, _)| *other == bound);
+        let before = place.map(|place| self.streams.remove(place));
+        if let Some((_, stream)) = &before {
+            if self.replaced.len() >= SSRCS_PER_SESSION_MAX {
+                self.replaced.remove(0);
+            }
+            self.replaced.push((stream.ssrc, now));
+        }
+        let restarted = before.is_some();
         if self.streams.len() >= SSRCS_PER_SESSION_MAX {
             return None;
         }

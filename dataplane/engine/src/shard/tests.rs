@@ -3,12 +3,15 @@
 mod class;
 mod continuity;
 mod edge;
+mod frame;
+mod peer;
 mod repair;
 
 use dataplane_api::command::{Close, Command, Subscribe, Unsubscribe};
 use dataplane_api::ids::{SlotId, TrackId};
 
-use self::class::{AUDIO, Class, Frame, PEER, VIDEO, path};
+use self::class::{Class, PEER, path};
+use self::frame::{AUDIO, Frame, VIDEO};
 use super::*;
 use crate::limits::LINGER_US_MAX;
 use crate::outbox::{RunId, SendFailed, SendFailure};

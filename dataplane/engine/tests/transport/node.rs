@@ -192,7 +192,10 @@ impl Node {
                 let is_server = self.unkeyed.remove(session);
                 let is_last = |datagram: &[u8]| datagram.first() == Some(&CHANGE_CIPHER_SPEC);
                 let with_keys = flight.first().is_some_and(|datagram| is_last(datagram));
-                assert_eq!(is_server, with_keys, "the keys come with the last flight alone");
+                assert_eq!(
+                    is_server, with_keys,
+                    "the keys come with the last flight alone"
+                );
             }
             HandshakeOutput::Failed { .. } | HandshakeOutput::PeerClosed { .. } => {}
         }

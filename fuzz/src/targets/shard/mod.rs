@@ -25,7 +25,7 @@ pub(super) fn targets() -> Vec<Target> {
         length_max: 1_200,
         // The pool of a shard is allocated with it.
         allocation_max: None,
-        executions: 6_000,
+        executions: 12_000,
         words: &[
             // Actions that matter in a row: honest frame, flush, tick, NACK, restart.
             &[hostile::HONEST],

@@ -3,26 +3,27 @@
 
 use std::collections::BTreeMap;
 
-use codecs::payload::dependency::Mandatory;
-use codecs::payload::vp8;
 use codecs::rtcp::pli_fir::write_pli;
 use codecs::rtcp::sr_rr::{write_rr, write_sr};
-use codecs::rtcp::{Compound, Packet, ReportBlock, SenderInfo, nack};
-use codecs::rtp::rtx::{OSN_LEN, read_osn};
-use codecs::rtp::view::{header_len, strip_padding};
-use codecs::rtp::{Header, HeaderWriter, RtpView, Seq};
+use codecs::rtcp::{ReportBlock, SenderInfo, nack};
+use codecs::rtp::{Header, HeaderWriter, Seq};
 use dataplane_api::command::{
     Admit, Command, Fingerprint, FingerprintHash, Publish, RemoteTransport, SessionPolicy, Setup,
     Slot, Source, Subscribe,
 };
 use dataplane_api::ids::{RoomId, SessionId, ShardIndex, SlotId, TrackId};
-use dataplane_api::media::{CodecId, Encoding, Extensions, MediaKind, PayloadType};
-use dataplane_api::reply::{Admitted, Reply};
+use dataplane_api::media::{Encoding, Extensions, MediaKind};
+use dataplane_api::reply::Reply;
 use turn::stun::{
     BindingRequest, IntegrityKey, Role as IceRole, TransactionId, write_binding_request,
 };
 
 use super::edge::Edge;
+use super::frame::{
+    AUDIO, DESCRIPTOR_EXTENSION, Frame, MID_EXTENSION, Picture, RTX_PT, RTX_SSRC, VIDEO, codec,
+    mid, ssrc,
+};
+use super::peer::{Peer, Shown};
 use crate::demux::{Protocol, classify};
 use crate::packet::{Datagram, Path, SocketIndex};
 use crate::shard::{Shard, ShardConfig, ShardLimits};
@@ -31,12 +32,8 @@ use crate::transport::handshake::HandshakeOutput;
 use crate::transport::keys::{Profile, Role, SrtpKeys};
 use crate::transport::srtp::{Opener, Sealer};
 
-pub(super) const VIDEO: MediaKind = MediaKind::Video;
-pub(super) const AUDIO: MediaKind = MediaKind::Audio;
 const UFRAG: &str = "peer";
 const PWD: &str = "a password of two dozen";
-const MID_EXTENSION: u8 = 4;
-const DESCRIPTOR_EXTENSION: u8 = 5;
 
 pub(super) const PEER: Path = path(0);
 
@@ -51,129 +48,6 @@ pub(super) const fn path(n: u16) -> Path {
     }
 }
 
-/// One packet of a publisher. Its payload says its sequence number.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Frame {
-    pub(super) seq: u16,
-    pub(super) key: bool,
-    pub(super) ssrc: u32,
-    /// Bytes of the payload.
-    pub(super) len: usize,
-    pub(super) empty: bool,
-    pub(super) kind: MediaKind,
-    /// The numbers of its VP8 payload descriptor, if it has any.
-    pub(super) picture: Option<Picture>,
-    /// The frame number of its dependency descriptor, if it has one.
-    pub(super) frame_number: Option<u16>,
-    /// Bytes of padding behind the payload.
-    pub(super) padding: usize,
-}
-
-/// Picture id (15 bits), TL0PICIDX and KEYIDX.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Picture {
-    pub(super) id: u16,
-    pub(super) tl0: u8,
-    pub(super) key_idx: u8,
-}
-
-impl Frame {
-    pub(super) fn key(seq: u16) -> Frame {
-        Frame {
-            key: true,
-            ..Frame::delta(seq)
-        }
-    }
-
-    pub(super) fn delta(seq: u16) -> Frame {
-        Frame {
-            seq,
-            key: false,
-            ssrc: 0,
-            len: 500,
-            empty: false,
-            kind: VIDEO,
-            picture: None,
-            frame_number: None,
-            padding: 0,
-        }
-    }
-
-    pub(super) fn padding(seq: u16) -> Frame {
-        Frame {
-            empty: true,
-            ..Frame::delta(seq)
-        }
-    }
-
-    pub(super) fn audio(seq: u16) -> Frame {
-        Frame {
-            kind: AUDIO,
-            ..Frame::delta(seq)
-        }
-    }
-
-    /// With everything that counts pictures at `n`.
-    pub(super) fn counting(self, n: u16) -> Frame {
-        let [_, low] = n.to_be_bytes();
-        let picture = Picture {
-            id: n,
-            tl0: low,
-            key_idx: low & 0x1f,
-        };
-        Frame {
-            picture: Some(picture),
-            frame_number: Some(n),
-            ..self
-        }
-    }
-
-    fn ssrc(self) -> u32 {
-        if self.ssrc == 0 {
-            ssrc(self.kind) + 1
-        } else {
-            self.ssrc
-        }
-    }
-}
-
-/// A packet as its viewer reads it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Shown {
-    pub(super) seq: u16,
-    pub(super) timestamp: u32,
-    pub(super) picture: Option<Picture>,
-    pub(super) frame_number: Option<u16>,
-    /// The P bit.
-    pub(super) is_padded: bool,
-    /// Bytes of the payload, without padding.
-    pub(super) len: usize,
-}
-
-struct Peer {
-    admitted: Admitted,
-    path: Path,
-    sealer: Option<Sealer>,
-    opener: Option<Opener>,
-    slots: Vec<MediaKind>,
-    /// RTP sequence number and number in the payload of what was received, in order of arrival.
-    received: Vec<(MediaKind, u16, u32)>,
-    /// The video among them, in full.
-    shown: Vec<Shown>,
-    /// Sender reports.
-    reports: Vec<SenderInfo>,
-    /// Of what was received, how many came on the retransmission SSRC.
-    repaired: usize,
-    /// Sequence numbers the node asked for again, in order.
-    asked: Vec<u16>,
-    /// Keyframes the node asked for.
-    keyframes_asked: usize,
-    /// Index of its next packet on the retransmission SSRC.
-    rtx_index: u64,
-    /// Every datagram by SSRC and sequence number.
-    sealed: BTreeMap<(u32, u16), Vec<u8>>,
-}
-
 pub(super) struct Class {
     /// Who joins or publishes from now on negotiates RTX.
     pub(super) rtx: bool,
@@ -183,42 +57,6 @@ pub(super) struct Class {
     pub(super) now: Micros,
     pub(super) edge: Edge,
     peers: Vec<Peer>,
-}
-
-/// Payload type of RTX.
-const RTX_PT: u8 = 97;
-/// How far the SSRC of a retransmission stream is from that of its media.
-const RTX_SSRC: u32 = 0x1000;
-
-fn codec(kind: MediaKind, rtx: bool) -> PayloadType {
-    let (codec, pt, clock_hz) = match kind {
-        MediaKind::Audio => (CodecId::OPUS, 111, 48_000),
-        MediaKind::Video => (CodecId::VP8, 96, 90_000),
-    };
-    PayloadType {
-        codec,
-        pt,
-        rtx_pt: (rtx && kind == VIDEO).then_some(RTX_PT),
-        clock_hz,
-        nack: true,
-        pli: true,
-        transport_cc: true,
-        form: 0,
-    }
-}
-
-fn mid(kind: MediaKind) -> &'static str {
-    match kind {
-        MediaKind::Audio => "a",
-        MediaKind::Video => "v",
-    }
-}
-
-fn ssrc(kind: MediaKind) -> u32 {
-    match kind {
-        MediaKind::Audio => 0xa0,
-        MediaKind::Video => 0xb0,
-    }
 }
 
 impl Class {
@@ -667,76 +505,4 @@ fn track(session: SessionId, kind: MediaKind) -> TrackId {
 
 fn screen(session: SessionId) -> TrackId {
     TrackId(1_000 + session.0)
-}
-
-impl Peer {
-    fn open(&mut self, sealed: &[u8]) {
-        let view = RtpView::parse(sealed).unwrap();
-        let (ssrc_of, seq) = (view.ssrc(), view.seq().0);
-        if let Some(before) = self.sealed.insert((ssrc_of, seq), sealed.to_vec()) {
-            assert_eq!(before, sealed, "one index, two packets");
-            return;
-        }
-        let mut packet = sealed.to_vec();
-        let header_len = header_len(sealed).unwrap();
-        let opened = self
-            .opener
-            .as_mut()
-            .unwrap()
-            .open_rtp(&mut packet, header_len)
-            .expect("it opens");
-        let view = RtpView::parse(&packet[..opened.payload.end]).unwrap();
-        let payload = strip_padding(view.payload(), view.has_padding()).unwrap();
-        let (kind, seq, payload) = if ssrc_of == ssrc(VIDEO) + RTX_SSRC {
-            self.repaired += 1;
-            assert_eq!(view.payload_type(), RTX_PT);
-            let (osn, _) = read_osn(payload).unwrap();
-            (VIDEO, osn.0, &payload[OSN_LEN..])
-        } else if ssrc_of == ssrc(AUDIO) {
-            (AUDIO, seq, payload)
-        } else {
-            (VIDEO, seq, payload)
-        };
-        let descriptor = vp8::Descriptor::parse(payload).unwrap();
-        let number_at = descriptor.len + 6;
-        let number = u16::from_be_bytes([payload[number_at], payload[number_at + 1]]);
-        self.received.push((kind, seq, number.into()));
-        if kind == VIDEO {
-            let mandatory = view
-                .extension(DESCRIPTOR_EXTENSION)
-                .and_then(Mandatory::parse);
-            self.shown.push(Shown {
-                seq,
-                timestamp: view.timestamp(),
-                picture: descriptor.picture_id.map(|id| Picture {
-                    id: id.value(),
-                    tl0: descriptor.tl0_pic_idx.unwrap(),
-                    key_idx: descriptor.key_idx.unwrap(),
-                }),
-                frame_number: mandatory.map(|mandatory| mandatory.frame_number),
-                is_padded: view.has_padding(),
-                len: payload.len(),
-            });
-        }
-    }
-
-    fn open_rtcp(&mut self, sealed: &[u8]) {
-        let mut packet = sealed.to_vec();
-        let opener = self.opener.as_mut().unwrap();
-        let len = opener.open_rtcp(&mut packet).expect("it opens");
-        for packet in Compound::parse(&packet[..len]) {
-            match packet.unwrap() {
-                Packet::Nack(nack) => self.asked.extend(nack.seqs().map(|seq| seq.0)),
-                Packet::Pli(_) => self.keyframes_asked += 1,
-                Packet::SenderReport(report) => self.reports.push(report.info),
-                Packet::ReceiverReport(_)
-                | Packet::Sdes(_)
-                | Packet::Bye(_)
-                | Packet::TransportCc(_)
-                | Packet::Remb(_)
-                | Packet::Fir(_)
-                | Packet::Unknown(_) => {}
-            }
-        }
-    }
 }

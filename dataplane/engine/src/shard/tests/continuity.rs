@@ -1,6 +1,8 @@
 //! What a viewer sees of a slot whose source changes: one stream that counts on, on one clock at a time.
 
-use super::class::{Class, Frame, PEER, Shown, VIDEO, path};
+use super::class::{Class, PEER, path};
+use super::frame::{Frame, VIDEO};
+use super::peer::Shown;
 use crate::transport::keys::Profile;
 
 const GCM: Profile = Profile::AeadAes128Gcm;
