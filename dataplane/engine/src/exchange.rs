@@ -2,16 +2,12 @@
 //! copied once for each importer. A room lives on one shard for now; what comes in by this way joins the
 //! same path as a packet that was received here.
 
-use dataplane_api::ids::TrackId;
-
 use crate::pool::PacketMeta;
 
 /// One packet of a track that another shard, a worker or another node received.
 #[derive(Clone, Copy, Debug)]
 pub struct ExchangeItem<'a> {
-    /// The track, published on this shard by order of `Publish`.
-    pub track: TrackId,
-    /// What is known of the packet.
+    /// What is known of the packet; its track is published on this shard by order of `Publish`.
     pub meta: PacketMeta,
     /// The plaintext payload without padding.
     pub payload: &'a [u8],

@@ -24,6 +24,7 @@ mod command;
 mod control;
 mod demux;
 pub mod exchange;
+mod fan_out;
 mod feedback;
 mod flush;
 mod forward;

@@ -37,6 +37,10 @@ pub const POOL_PACKETS: usize = 8_192;
 /// template structure stays below this.
 pub const FORWARDED_EXTENSION_BYTES_MAX: usize = 128;
 
+/// How many packets back a slot looks that begins with a keyframe's first packet after the rest of it: what a busy
+/// shard receives while a repair takes two round trips.
+pub const CATCH_UP_PACKETS_MAX: u64 = 1_024;
+
 /// Bytes of one pool slot.
 pub const POOL_PACKET_BYTES: usize = 2_048;
 

@@ -5,6 +5,7 @@
 //! carries the packet's number, and the numbers are never reused.
 
 use codecs::payload::PictureId;
+use dataplane_api::ids::TrackId;
 
 use crate::limits::{FORWARDED_EXTENSION_BYTES_MAX, POOL_PACKET_BYTES, POOL_PACKETS};
 use crate::time::Micros;
@@ -60,6 +61,8 @@ pub struct Picture {
 /// What is known of a packet besides its payload (contracts.md 25).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PacketMeta {
+    /// Of which track.
+    pub track: TrackId,
     /// The source's sequence number, extended over wraps.
     pub ext_seq: u64,
     /// The source's RTP timestamp.
@@ -91,6 +94,7 @@ impl PacketMeta {
     /// Of a packet of which nothing matters.
     pub(crate) fn plain() -> PacketMeta {
         PacketMeta {
+            track: TrackId(0),
             ext_seq: 0,
             timestamp: 0,
             marker: false,
@@ -198,6 +202,16 @@ impl Pool {
         })
     }
 
+    /// Packets that arrived before `packet`, oldest of `count` first.
+    pub(crate) fn before(
+        &self,
+        packet: PacketHandle,
+        count: u64,
+    ) -> impl Iterator<Item = (PacketHandle, Pooled<'_>)> {
+        (packet.0.saturating_sub(count)..packet.0)
+            .filter_map(|number| Some((PacketHandle(number), self.get(PacketHandle(number))?)))
+    }
+
     fn place(&self, number: u64) -> usize {
         usize::try_from(number % self.occupants.len() as u64)
             .expect("invariant: a remainder of a usize fits a usize")
@@ -210,6 +224,7 @@ mod tests {
 
     fn meta(ext_seq: u64) -> PacketMeta {
         PacketMeta {
+            track: TrackId(0),
             ext_seq,
             ..PacketMeta::plain()
         }

@@ -9,7 +9,7 @@ use codecs::rtp::{RtpView, Seq};
 use crate::control::ControlQueue;
 use crate::feedback::seal_compound;
 use crate::packet::Path;
-use crate::publish::{Arrived, Bound, Media, Way};
+use crate::publish::{Arrived, Bound, Late, Media, Way};
 use crate::reason::DropReason;
 use crate::session::Session;
 use crate::shard::Shard;
@@ -29,7 +29,7 @@ impl Shard {
         view: &RtpView<'_>,
         ext_seq: u64,
         arrival: Micros,
-    ) -> Result<(), DropReason> {
+    ) -> Result<Option<Late>, DropReason> {
         let session = self.sessions.get_mut(key).ok_or(DropReason::UnknownPath)?;
         let track = self
             .tracks
@@ -46,7 +46,8 @@ impl Shard {
             .ok_or(DropReason::UnknownSource)?;
         stream.on_packet(arrival, ext_seq, view.timestamp(), codec.clock_hz);
         match stream.arrive(now, ext_seq, Way::Original, repair, &mut self.counters.nack) {
-            Arrived::New => Ok(()),
+            Arrived::Newest => Ok(None),
+            Arrived::Late(late) => Ok(Some(late)),
             Arrived::Duplicate => Err(DropReason::Duplicate),
         }
     }
@@ -78,13 +79,16 @@ impl Shard {
             .ok_or(DropReason::Rtx)?;
         let ext_seq = stream.extend(osn).ok_or(DropReason::Rtx)?;
         match stream.arrive(now, ext_seq, Way::Rtx, true, &mut self.counters.nack) {
-            Arrived::New => Ok(Media {
-                ext_seq,
-                payload_type: codec.pt,
-                payload: original,
-            }),
+            Arrived::Newest => Ok(None),
+            Arrived::Late(late) => Ok(Some(late)),
             Arrived::Duplicate => Err(DropReason::Duplicate),
         }
+        .map(|late| Media {
+            ext_seq,
+            payload_type: codec.pt,
+            payload: original,
+            late,
+        })
     }
 
     /// Asks for a keyframe where a layer lost more than it may ask for again.

@@ -18,7 +18,7 @@ use crate::control::ControlQueue;
 use crate::demux::{Protocol, classify};
 use crate::exchange::ExchangeItem;
 use crate::flush::Resend;
-use crate::forward::{Lane, Lengths, SentRuns, Verdict};
+use crate::forward::{Lengths, SentRuns};
 use crate::limits::{DATAGRAM_BYTES_MAX, SESSIONS_PER_SHARD_MAX};
 use crate::linger::Linger;
 use crate::media::{describe, forwarded_extensions};
@@ -231,11 +231,12 @@ impl Shard {
         let media = if bound.rtx {
             self.take_rtx(now, key, bound, view.payload_type(), payload)?
         } else {
-            self.take_original(now, key, bound, &view, opened.index, arrival)?;
+            let late = self.take_original(now, key, bound, &view, opened.index, arrival)?;
             Media {
                 ext_seq: opened.index,
                 payload_type: view.payload_type(),
                 payload,
+                late,
             }
         };
         self.mend(now, bound);
@@ -278,6 +279,7 @@ impl Shard {
             .layer(bound.track, bound.layer)
             .and_then(Stream::clock);
         let meta = PacketMeta {
+            track: track.id(),
             ext_seq: media.ext_seq,
             timestamp: view.timestamp(),
             marker: view.marker(),
@@ -297,20 +299,28 @@ impl Shard {
             stream.on_keyframe(media.ext_seq, &mut self.counters.nack);
         }
         self.reschedule(now, key);
-        self.fan_out(now, bound.track, meta, media.payload, descriptor)
+        self.fan_out(
+            now,
+            bound.track,
+            meta,
+            media.payload,
+            descriptor,
+            media.late,
+        )
     }
 
     /// One packet of a track that another shard or a worker received.
     pub fn on_exchange(&mut self, now: Micros, item: ExchangeItem<'_>) {
         self.counters.received_packets += 1;
         self.counters.received_bytes += item.payload.len() as u64;
-        let result = match self.track_keys.get(&item.track) {
+        let result = match self.track_keys.get(&item.meta.track) {
             Some(&track) => self.fan_out(
                 now,
                 track,
                 item.meta,
                 item.payload,
                 item.dependency_descriptor,
+                None,
             ),
             None => Err(DropReason::UnknownSource),
         };
@@ -321,98 +331,6 @@ impl Shard {
         match result {
             Ok(()) => self.counters.accepted_packets += 1,
             Err(reason) => self.counters.dropped_in.count(reason),
-        }
-    }
-
-    /// Keeps a packet and offers it to every slot that its track fills.
-    fn fan_out(
-        &mut self,
-        now: Micros,
-        track_key: Key,
-        meta: PacketMeta,
-        payload: &[u8],
-        descriptor: &[u8],
-    ) -> Result<(), DropReason> {
-        let packet = self
-            .pool
-            .insert(meta, payload, descriptor)
-            .ok_or(DropReason::RtpMalformed)?;
-        let track = self
-            .tracks
-            .get_mut(track_key)
-            .ok_or(DropReason::UnknownSource)?;
-        let Some(layer) = track.layers.get_mut(usize::from(meta.layer)) else {
-            return Err(DropReason::UnknownSource);
-        };
-        if meta.switch_point {
-            layer.keyframes.on_keyframe();
-        }
-        let wished = track.best_layer(now);
-        let lane = if track.is_video() {
-            Lane::Video
-        } else {
-            Lane::Audio
-        };
-        let due = now.plus_us(self.linger.us());
-        let mut keyframe_wanted = false;
-        let Some(codec) = track.payload_type(meta.payload_type) else {
-            return Err(DropReason::PayloadType);
-        };
-        for subscriber in &track.subscribers {
-            let Some(session) = self.sessions.get_mut(subscriber.session) else {
-                continue;
-            };
-            if !session.is_connected() {
-                continue;
-            }
-            let Some(slot) = session.slots.get_mut(usize::from(subscriber.slot)) else {
-                continue;
-            };
-            match slot.take(packet, &meta, codec, wished, subscriber.slot) {
-                Verdict::Forward(pending) => {
-                    self.counters.selected_packets += 1;
-                    if let Err(reason) = session.lanes.push(lane, pending, due) {
-                        self.counters.dropped_out.count(reason);
-                    } else if !std::mem::replace(&mut session.lanes.listed, true) {
-                        self.listed.push(subscriber.session);
-                    }
-                }
-                Verdict::NeedKeyframe => keyframe_wanted = true,
-                Verdict::Skip | Verdict::NoCodec => {}
-            }
-        }
-        if keyframe_wanted {
-            track.want_keyframe(wished);
-            self.request_keyframes(now, track_key);
-        }
-        Ok(())
-    }
-
-    /// A packet of a layer that carries nothing: the slots' sequences close over it.
-    fn skip(&mut self, track: Key, layer: u8, ext_seq: u64) {
-        let Some(track) = self.tracks.get(track) else {
-            return;
-        };
-        for subscriber in &track.subscribers {
-            if let Some(session) = self.sessions.get_mut(subscriber.session)
-                && let Some(slot) = session.slots.get_mut(usize::from(subscriber.slot))
-            {
-                slot.skip(layer, ext_seq);
-            }
-        }
-    }
-
-    /// A layer comes under a new SSRC: the slots that show it begin anew.
-    fn restart_layer(&mut self, bound: Bound) {
-        let Some(track) = self.tracks.get(bound.track) else {
-            return;
-        };
-        for subscriber in &track.subscribers {
-            if let Some(session) = self.sessions.get_mut(subscriber.session)
-                && let Some(slot) = session.slots.get_mut(usize::from(subscriber.slot))
-            {
-                slot.restart(bound.layer);
-            }
         }
     }
 

@@ -413,7 +413,7 @@ impl Tap {
         if let Some(what) = self.speech.judge(now, session, slot.kind, &stamp) {
             report.add(Speech::NAME, now, what);
         }
-        if let Some(what) = slot.once.note(index, &stamp) {
+        if let Some(what) = slot.once.note(slot.epoch, index, &stamp) {
             // Its neighbours are not to blame.
             report.add(Once::NAME, now, what);
             return;

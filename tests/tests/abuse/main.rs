@@ -21,4 +21,5 @@ mod rates;
 mod receiver;
 mod rtcp;
 mod srtp;
+mod stride;
 mod vectors;

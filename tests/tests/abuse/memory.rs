@@ -19,6 +19,11 @@ pub(crate) fn cost(attack: impl FnOnce()) -> Cost {
     }
 }
 
+/// How often this thread allocated within `work`.
+pub(crate) fn allocations(work: impl FnOnce()) -> u64 {
+    allocation_counter::measure(work).count_total
+}
+
 /// Runs `attack`, prints what it kept a packet, and asserts that this is below one bit: what it takes may be
 /// the growth of a buffer that keeps its capacity, never something for each packet.
 pub(crate) fn assert_nothing_kept(what: &str, packets: u64, attack: impl FnOnce()) {

@@ -15,7 +15,7 @@ mod storm;
 mod timeline;
 mod wire;
 
-pub(crate) use egress::{Flow, Lane, Lanes, Lengths};
+pub(crate) use egress::{Flow, Lane, Lanes, Lengths, Pending};
 pub(crate) use history::Sealed;
 pub(crate) use reports::smooth;
 pub(crate) use sent::SentRuns;

@@ -81,7 +81,8 @@ impl Rewriter {
         let index = sequence
             .index_of(meta.ext_seq)
             .filter(|&index| index < RTP_INDEX_END)?;
-        let is_newest = meta.ext_seq >= sequence.highest;
+        // Among those placed: padding behind a frame may overtake the frame, and says nothing of time.
+        let is_newest = index >= self.next_index;
         let timestamp = self.timeline.place(instant(meta), publisher, is_newest)?;
         // A late packet can be the highest that goes out: those behind it may all have been left out.
         self.next_index = self.next_index.max(index + 1);

@@ -15,5 +15,5 @@ pub(crate) use nack::Way;
 pub use nack::{GiveUp, NackStats};
 pub(crate) use policer::Policer;
 pub(crate) use receiver::{Bound, Media, Receiver};
-pub(crate) use stream::{Arrived, Stream};
+pub(crate) use stream::{Arrived, Late, Stream};
 pub(crate) use track::{Subscriber, Track};

@@ -6,7 +6,7 @@ use codecs::rtp::RtpView;
 use dataplane_api::media::Extensions;
 
 use super::arrivals::Arrivals;
-use super::stream::Stream;
+use super::stream::{Late, Stream};
 use super::track::Track;
 use crate::limits::SSRCS_PER_SESSION_MAX;
 use crate::table::{Key, Table};
@@ -33,6 +33,8 @@ pub(crate) struct Media<'a> {
     /// The media payload type.
     pub(crate) payload_type: u8,
     pub(crate) payload: &'a [u8],
+    /// Packets behind it came before it.
+    pub(crate) late: Option<Late>,
 }
 
 /// The incoming streams of one session.

@@ -25,6 +25,8 @@ pub(crate) struct Stream {
     clock: Option<SenderClock>,
     /// What arrived, by whichever way: a packet that was repaired may still come by itself.
     seen: Option<RtpReplayWindow>,
+    /// When the first did.
+    since: Micros,
     gaps: Gaps,
     /// Packets were lost for good, and nothing was done about it yet.
     broken: bool,
@@ -33,10 +35,21 @@ pub(crate) struct Stream {
 /// Whether a packet is news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrived {
-    /// It was not here before.
-    New,
+    /// It was not here before, nor any behind it.
+    Newest,
+    /// It was not here before, but packets behind it were.
+    Late(Late),
     /// It was, or it is too old to tell.
     Duplicate,
+}
+
+/// Where a late packet stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Late {
+    /// The newest number of its stream.
+    pub(crate) highest: u64,
+    /// When its stream began: what the layer had before that was numbered otherwise.
+    pub(crate) since: Micros,
 }
 
 impl Stream {
@@ -53,6 +66,7 @@ impl Stream {
             transit: None,
             clock: None,
             seen: None,
+            since: Micros::ZERO,
             gaps: Gaps::default(),
             broken: false,
         }
@@ -69,7 +83,8 @@ impl Stream {
     ) -> Arrived {
         let Some(seen) = &mut self.seen else {
             self.seen = Some(RtpReplayWindow::starting_with(ext_seq));
-            return Arrived::New;
+            self.since = now;
+            return Arrived::Newest;
         };
         if !seen.admits(ext_seq) {
             return Arrived::Duplicate;
@@ -78,10 +93,15 @@ impl Stream {
         seen.mark(ext_seq);
         if ext_seq < highest {
             self.gaps.on_late(now, ext_seq, way, stats);
-        } else if repair && ext_seq > highest + 1 {
+            return Arrived::Late(Late {
+                highest,
+                since: self.since,
+            });
+        }
+        if repair && ext_seq > highest + 1 {
             self.broken |= !self.gaps.on_advance(now, highest, ext_seq, stats);
         }
-        Arrived::New
+        Arrived::Newest
     }
 
     /// A packet arrived that is not taken: it is not missing.

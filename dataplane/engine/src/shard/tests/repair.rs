@@ -255,3 +255,23 @@ fn a_publisher_beyond_its_ceiling_is_policed_and_not_asked_for_what_was_refused(
     assert!(class.take_asked(teacher).is_empty());
     assert!(class.payloads(viewer, VIDEO).len() > 100);
 }
+
+#[test]
+fn a_viewer_that_waits_gets_a_keyframe_whole_whose_first_packet_was_lost_and_repaired() {
+    let (mut class, teacher, _) = lesson(true);
+    class.send(teacher, Frame::delta(2));
+    class.advance_ms(1);
+    let late = class.join(path(2), GCM, &[VIDEO]);
+    class.watch(late, VIDEO, teacher);
+    // A keyframe of four packets, 3 to 6, and a frame behind it; the first is lost.
+    for seq in 4..=7 {
+        class.send(teacher, Frame::delta(seq));
+    }
+    class.advance_ms(3);
+    assert!(class.payloads(late, VIDEO).is_empty());
+    class.send_again(teacher, Frame::key(3));
+    class.send(teacher, Frame::delta(8));
+    class.advance_ms(1);
+    assert_eq!(class.payloads(late, VIDEO), [3, 4, 5, 6, 7, 8]);
+    assert!(class.seqs(late, VIDEO).windows(2).all(|w| w[0] + 1 == w[1]));
+}
