@@ -101,9 +101,10 @@ impl Shard {
             return;
         };
         let rtt_us = session.rtt_us;
+        let mut is_lost = false;
         for Seq(seq) in nack.seqs() {
             if self.resends.len() >= RESENDS_MAX {
-                return;
+                break;
             }
             let affordable = |sealed: &Sealed| {
                 self.pool.get(sealed.packet).is_some_and(|packet| {
@@ -117,8 +118,17 @@ impl Shard {
                     slot,
                     sealed,
                 }),
-                None => self.counters.resends_missed += 1,
+                None => {
+                    self.counters.resends_missed += 1;
+                    is_lost |= entry
+                        .history
+                        .is_lost(now, rtt_us, seq, entry.keyframe_index);
+                }
             }
+        }
+        if is_lost {
+            // The viewer will say so itself, but only when it has waited for the packet long enough.
+            self.on_keyframe_wish(now, key, nack.media_ssrc);
         }
     }
 

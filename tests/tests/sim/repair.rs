@@ -130,11 +130,11 @@ fn ten_percent_of_loss_leaves_one() {
 
 #[test]
 fn twenty_percent_of_loss_is_watchable() {
-    // A packet is sent again at most three times (security.md R7): one of 600 never comes (0.2^4), and its viewer
-    // needs a keyframe. Of the requests for one every fifth is lost and repeated after half a second (R6), and of
-    // the keyframe itself packets are lost: a second more than elsewhere.
-    let row = run(120, true, lossy(200));
-    row.assert_watchable_but_for(FREEZE_US_MAX + 1_000_000);
+    // Every fourth packet would have to be sent again, and one of six may be (security.md R7). What is missing then
+    // is made up for by keyframes, which lose packets too. Freezes end, but only a lower layer would prevent them.
+    for seed in 120..123 {
+        run(seed, true, lossy(200)).assert_watchable_but_for(5_000_000);
+    }
 }
 
 #[test]

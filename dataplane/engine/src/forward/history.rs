@@ -113,6 +113,11 @@ impl Entry {
         }
     }
 
+    /// A round trip has passed since it was last sent again.
+    fn is_ready(&self, now_ms: u32, interval_ms: u32) -> bool {
+        self.resends == 0 || now_ms.wrapping_sub(self.resent_at_ms) >= interval_ms
+    }
+
     /// The index of its packet, if there is one.
     fn index(&self) -> Option<u64> {
         (self.payload_type != VACANT).then(|| self.index.get())
@@ -125,6 +130,14 @@ const RESENDS_MAX: u8 = 3;
 const RESEND_INTERVAL_US_MIN: u64 = 20_000;
 /// Nor later, or one wrong measurement of the round trip would end repair.
 const RESEND_INTERVAL_US_MAX: u64 = 500_000;
+
+/// The least time between two resends of one packet.
+fn interval_ms(rtt_us: Option<u64>) -> u32 {
+    let interval_us = rtt_us
+        .unwrap_or(0)
+        .clamp(RESEND_INTERVAL_US_MIN, RESEND_INTERVAL_US_MAX);
+    u32::try_from(interval_us.div_ceil(1_000)).unwrap_or(u32::MAX)
+}
 
 impl History {
     /// Remembers the last `packets`, a power of two.
@@ -179,20 +192,35 @@ impl History {
         seq: u16,
         affordable: impl FnOnce(&Sealed) -> bool,
     ) -> Option<Sealed> {
-        let interval_us = rtt_us
-            .unwrap_or(0)
-            .clamp(RESEND_INTERVAL_US_MIN, RESEND_INTERVAL_US_MAX);
-        let interval_ms = u32::try_from(interval_us.div_ceil(1_000)).unwrap_or(u32::MAX);
+        let interval_ms = interval_ms(rtt_us);
         let now_ms = now.wrapping_ms();
         let entry = self.newest_mut(seq)?;
-        let early = entry.resends > 0 && now_ms.wrapping_sub(entry.resent_at_ms) < interval_ms;
         let sealed = entry.sealed();
-        if early || entry.resends >= RESENDS_MAX || !affordable(&sealed) {
+        if !entry.is_ready(now_ms, interval_ms)
+            || entry.resends >= RESENDS_MAX
+            || !affordable(&sealed)
+        {
             return None;
         }
         entry.resends += 1;
         entry.resent_at_ms = now_ms;
         Some(sealed)
+    }
+
+    /// Whether a packet that is asked for, of `from` or behind it, was sent again as often as it may be, and the
+    /// last time must have failed too: the viewer will never have it.
+    pub(crate) fn is_lost(
+        &mut self,
+        now: Micros,
+        rtt_us: Option<u64>,
+        seq: u16,
+        from: u64,
+    ) -> bool {
+        self.newest_mut(seq).is_some_and(|entry| {
+            entry.resends >= RESENDS_MAX
+                && entry.is_ready(now.wrapping_ms(), interval_ms(rtt_us))
+                && entry.index.get() >= from
+        })
     }
 
     /// The newest packet with this sequence number on the wire.
@@ -295,6 +323,31 @@ mod tests {
             assert_eq!(history.take_resend(Micros(0), None, 20, |_| false), None);
         }
         assert!(history.take_resend(Micros(0), None, 20, |_| true).is_some());
+    }
+
+    #[test]
+    fn a_packet_is_lost_when_its_last_resend_has_had_its_round_trip() {
+        let mut history = History::new(8);
+        history.record(sealed(20));
+        for ms in [0, 20, 40] {
+            assert!(!history.is_lost(Micros(ms * 1_000), None, 20, 0));
+            history
+                .take_resend(Micros(ms * 1_000), None, 20, |_| true)
+                .unwrap();
+        }
+        assert!(
+            !history.is_lost(Micros(59_000), None, 20, 0),
+            "it may be on its way"
+        );
+        assert!(history.is_lost(Micros(60_000), None, 20, 20));
+        assert!(
+            !history.is_lost(Micros(60_000), None, 20, 21),
+            "a keyframe came since"
+        );
+        assert!(
+            !history.is_lost(Micros(60_000), None, 19, 0),
+            "it was never here"
+        );
     }
 
     #[test]

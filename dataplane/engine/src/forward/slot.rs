@@ -59,6 +59,8 @@ pub(crate) struct Slot {
     pub(crate) rtx: Option<RtxStream>,
     /// What the viewer's report blocks may answer.
     pub(crate) reports: SentReports,
+    /// The index of the newest keyframe that was chosen: what is lost from before it is not missed.
+    pub(crate) keyframe_index: u64,
     /// How often the viewer's wishes for a keyframe are heard.
     pub(crate) wishes: WishLimit,
     /// For sender reports (RFC 3550 section 6.4.1).
@@ -83,6 +85,7 @@ impl Slot {
             history: History::new(packets),
             rtx,
             reports: SentReports::default(),
+            keyframe_index: 0,
             wishes: WishLimit::default(),
             packets_sent: 0,
             payload_bytes_sent: 0,
@@ -161,6 +164,9 @@ impl Slot {
         };
         if !self.history.claim(position.index) {
             return Verdict::Skip;
+        }
+        if meta.switch_point {
+            self.keyframe_index = self.keyframe_index.max(position.index);
         }
         Verdict::Forward(Pending {
             slot,

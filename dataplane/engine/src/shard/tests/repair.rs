@@ -275,3 +275,36 @@ fn a_viewer_that_waits_gets_a_keyframe_whole_whose_first_packet_was_lost_and_rep
     assert_eq!(class.payloads(late, VIDEO), [3, 4, 5, 6, 7, 8]);
     assert!(class.seqs(late, VIDEO).windows(2).all(|w| w[0] + 1 == w[1]));
 }
+
+#[test]
+fn a_packet_that_a_viewer_never_gets_is_made_up_for_by_a_keyframe() {
+    let (mut class, teacher, viewer) = lesson(true);
+    class.advance_ms(2_000);
+    for seq in 2..=5 {
+        class.send(teacher, Frame::delta(seq));
+    }
+    class.advance_ms(1);
+    let before = class.keyframes_asked(teacher);
+    let seqs = class.seqs(viewer, VIDEO);
+    for _ in 0..3 {
+        class.nack(viewer, VIDEO, &seqs[2..3]);
+        class.advance_ms(120);
+    }
+    assert_eq!(
+        class.keyframes_asked(teacher),
+        before,
+        "it may be on its way"
+    );
+    class.nack(viewer, VIDEO, &seqs[2..3]);
+    class.advance_ms(1);
+    assert_eq!(class.keyframes_asked(teacher), before + 1);
+    class.send(teacher, Frame::key(6));
+    class.advance_ms(1_500);
+    class.nack(viewer, VIDEO, &seqs[2..3]);
+    class.advance_ms(1);
+    assert_eq!(
+        class.keyframes_asked(teacher),
+        before + 1,
+        "it has one since"
+    );
+}
