@@ -342,7 +342,7 @@ impl Host {
             saboteur.tamper(now, place, &mut committed, &mut copy, &mut population);
             counters = Some(copy);
         }
-        tap.begin_flush();
+        tap.begin_flush(self.shard.counters().paused_packets);
         for Committed { path, bytes, left } in committed {
             self.conservation.come_out();
             tap.judge(now, path.remote, &bytes);

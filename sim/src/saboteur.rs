@@ -2,6 +2,8 @@
 //! sessions, so it can open what the node sealed, change it and seal it again, or lie about what was counted.
 //! The node itself has no switch for any of it.
 
+mod plant;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -20,10 +22,7 @@ use dataplane_engine::time::Micros;
 use dataplane_engine::transport::keys::{RTCP_OVERHEAD_MAX, SrtpKeys};
 use dataplane_engine::transport::srtp::{Opener, Sealer};
 
-use crate::check::{
-    Bounds, Conservation, Continuity, KeyframeLimiter, Lengths, Liveness, Once, OneSeal, Payloads,
-    Pictures, Repairs, Speech, Strangers, Subscriptions, SwitchPoints, Times,
-};
+pub use self::plant::Plant;
 use crate::source::{TRANSPORT_CC, codec};
 use crate::stamp::{Stamp, begins_keyframe, read_picture};
 use crate::wire::Committed;
@@ -34,76 +33,6 @@ const STRANGER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 11
 const FLOWING_PACKETS: u64 = 40;
 /// More than any packet needs.
 const PACKET_BYTES_MAX: usize = 2_000;
-
-macro_rules! plants {
-    ($($(#[$doc:meta])* $name:ident => $checker:ident, $what:literal;)+) => {
-        /// A bug to plant.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Plant {
-            $($(#[$doc])* $name,)+
-        }
-
-        impl Plant {
-            /// Every bug.
-            pub const ALL: &'static [Plant] = &[$(Plant::$name,)+];
-
-            /// The checker that has to notice it.
-            #[must_use]
-            pub fn checker(self) -> &'static str {
-                match self {
-                    $(Plant::$name => $checker::NAME,)+
-                }
-            }
-
-            /// What the bug does.
-            #[must_use]
-            pub fn what(self) -> &'static str {
-                match self {
-                    $(Plant::$name => $what,)+
-                }
-            }
-        }
-    };
-}
-
-plants! {
-    /// See [`Conservation`].
-    LosesReceived => Conservation, "a datagram is taken in and neither accepted nor dropped";
-    /// See [`Conservation`].
-    LosesSelected => Conservation, "a packet is selected for a slot and neither sealed nor dropped";
-    /// See [`Conservation`].
-    SwallowsControl => Conservation, "a report is counted as sent and never leaves";
-    /// See [`OneSeal`].
-    SealsTwice => OneSeal, "an index is sealed again with another header extension";
-    /// See [`Continuity`].
-    LeavesHole => Continuity, "a slot skips a sequence number";
-    /// See [`Pictures`].
-    JumpsPictures => Pictures, "the picture ids of a slot jump";
-    /// See [`Times`].
-    RunsBackwards => Times, "one packet's timestamp is a second early";
-    /// See [`Once`].
-    ForwardsTwice => Once, "a packet is forwarded again in the place of the next";
-    /// See [`SwitchPoints`].
-    SwitchesAnywhere => SwitchPoints, "a slot begins with what is no keyframe";
-    /// See [`Subscriptions`].
-    LeaksRoom => Subscriptions, "a packet of another room is forwarded";
-    /// See [`Payloads`].
-    ForwardsDamage => Payloads, "a damaged payload is sealed and sent";
-    /// See [`Repairs`].
-    RepairsWrongly => Repairs, "a retransmission carries another packet than it names";
-    /// See [`Lengths`].
-    PadsTooMuch => Lengths, "a packet is padded by 90 bytes";
-    /// See [`Strangers`].
-    AnswersStranger => Strangers, "a datagram goes to an address nobody sent from";
-    /// See [`Speech`].
-    DelaysSpeech => Speech, "audio is sent behind the video of its turn";
-    /// See [`KeyframeLimiter`].
-    AsksTwice => KeyframeLimiter, "a publisher is asked twice for one keyframe";
-    /// See [`Bounds`].
-    LeaksSession => Bounds, "a session that ended is still held";
-    /// See [`Liveness`].
-    GoesSilent => Liveness, "nothing more is sent to one viewer, and all counts look right";
-}
 
 /// The saboteur's keys to one session.
 #[derive(Debug)]

@@ -75,6 +75,8 @@ impl Shard {
             nominated: message.use_candidate(),
             generation,
         };
+        // A check that changes nothing must not take the path from its owner either.
+        session.ice.admits(now, &check)?;
         self.take_over(now, path, key)?;
         let session = self
             .sessions
@@ -90,6 +92,7 @@ impl Shard {
             }
             PathChange::Refused => return Err(DropReason::PathLimit),
         }
+        session.on_heard();
         let (_, integrity) = session
             .ice
             .key_of(username.as_bytes())
@@ -98,7 +101,7 @@ impl Shard {
             .push_with(path, BINDING_SUCCESS_LEN_MAX, |out| {
                 write_binding_success(out, id, path.remote, integrity).ok()
             });
-        if session.gate.start() {
+        if session.gate.start(now) {
             let (role, fingerprint) = session.handshake.clone();
             let session = session.id;
             self.handshakes.push_back(HandshakeInput::Start {

@@ -9,9 +9,6 @@ use crate::shard::Shard;
 use crate::table::Key;
 use crate::transport::handshake::HandshakeInput;
 
-/// Closed sessions whose path is still remembered.
-const FAREWELLS_MAX: usize = 64;
-
 impl Shard {
     /// Ends a session with everything it publishes and watches.
     pub(crate) fn close_session(&mut self, id: SessionId, reason: CloseReason) {
@@ -44,8 +41,13 @@ impl Shard {
         self.counters
             .dropped_out
             .add(DropReason::Send, queued as u64);
-        if let Some(path) = session.ice.selected() {
-            if self.farewells.len() >= FAREWELLS_MAX {
+        // Every session may close in one turn, and each that has its keys says goodbye; one whose association the
+        // peer ended has nothing to say.
+        if let Some(path) = session.ice.selected()
+            && session.srtp.is_some()
+            && reason != CloseReason::PeerClosed
+        {
+            if self.farewells.len() >= self.config.limits.sessions_max {
                 self.farewells.pop_front();
             }
             self.farewells.push_back((id, path));
@@ -67,7 +69,8 @@ impl Shard {
         }));
     }
 
-    /// Ends a track: the slots it filled are empty.
+    /// Ends a track: the slots it filled are empty. Its publisher's session, if it goes on, has to forget its
+    /// streams.
     pub(crate) fn end_track(&mut self, key: Key) {
         let Some(track) = self.tracks.remove(key) else {
             return;
@@ -82,7 +85,6 @@ impl Shard {
         }
         if let Some(session) = self.sessions.get_mut(track.session) {
             session.tracks.retain(|&other| other != key);
-            session.receiver.forget(key);
         }
     }
 }

@@ -40,7 +40,7 @@ impl Shard {
             Command::Publish(publish) => self.publish(publish),
             Command::Unpublish(unpublish) => {
                 if let Some(&key) = self.track_keys.get(&unpublish.track) {
-                    self.end_track(key);
+                    self.unpublish(now, key);
                 }
                 Ok(done())
             }
@@ -152,6 +152,14 @@ impl Shard {
         Ok(done())
     }
 
+    fn unpublish(&mut self, now: Micros, key: Key) {
+        let session = self.tracks.get(key).map(|track| track.session);
+        self.end_track(key);
+        if let Some(session) = session.and_then(|session| self.sessions.get_mut(session)) {
+            session.receiver.forget(now, key);
+        }
+    }
+
     fn subscribe(&mut self, now: Micros, order: &Subscribe) -> Answer {
         let Source::Track(track_id) = order.source;
         let key = self.session_key(order.session)?;
@@ -192,18 +200,19 @@ impl Shard {
             session: key,
             slot: u16::try_from(position).map_err(|_| invalid("slot position"))?,
         };
-        slot.fill(track_key, track.session);
+        let publisher = track.session;
+        slot.fill(track_key, publisher);
         track.subscribers.push(subscriber);
         let connected = session.is_connected();
         if connected {
             let layer = track.best_layer(now);
-            track.want_keyframe(layer);
+            track.want_keyframe(layer, 0);
         }
         if let Some(previous) = previous.and_then(|previous| self.tracks.get_mut(previous)) {
             previous.subscribers.retain(|other| *other != subscriber);
         }
         if connected {
-            self.request_keyframes(now, track_key);
+            self.request_keyframes(now, publisher);
         }
         Ok(done())
     }
@@ -377,5 +386,56 @@ fn invalid(detail: impl Into<String>) -> Refused {
     Refused {
         reason: Refusal::Invalid,
         detail: detail.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dataplane_api::command::{Fingerprint, FingerprintHash, RemoteTransport, SessionPolicy};
+    use dataplane_api::ids::{RoomId, SlotId};
+    use dataplane_api::media::MediaKind;
+
+    use super::*;
+
+    /// Slots with these SSRCs and retransmission SSRCs.
+    fn admit(ssrcs: &[(u32, Option<u32>)]) -> Admit {
+        let slots = (0..).zip(ssrcs).map(|(n, &(ssrc, rtx_ssrc))| SlotSpec {
+            slot: SlotId(n),
+            kind: MediaKind::Video,
+            mid: "v".into(),
+            ssrc,
+            rtx_ssrc,
+            codecs: Vec::new(),
+        });
+        Admit {
+            session: SessionId(1),
+            room: RoomId(1),
+            tag: Vec::new(),
+            shard_hint: None,
+            remote: RemoteTransport {
+                ufrag: "peer".into(),
+                pwd: "a password of two dozen".into(),
+                fingerprint: Fingerprint {
+                    hash: FingerprintHash::Sha256,
+                    digest: vec![0; 32],
+                },
+                setup: Setup::Active,
+            },
+            extensions: Extensions::default(),
+            slots: slots.collect(),
+            policy: SessionPolicy::default(),
+        }
+    }
+
+    /// Contracts.md 11: two streams of one SSRC would seal one index twice.
+    #[test]
+    fn no_ssrc_of_a_session_stands_for_two_streams() {
+        let refused = |ssrcs: &[_]| check_admit(&admit(ssrcs)).is_err();
+        assert!(!refused(&[(1, Some(2)), (3, Some(4)), (5, None)]));
+        assert!(refused(&[(1, Some(1))]), "its own");
+        assert!(refused(&[(3, None), (1, Some(3))]), "another's");
+        assert!(refused(&[(1, Some(3)), (3, None)]), "another's, behind it");
+        assert!(refused(&[(1, Some(2)), (5, None), (3, Some(2))]), "twice");
+        assert!(refused(&[(1, None), (5, None), (1, None)]));
     }
 }

@@ -33,9 +33,7 @@ impl Shard {
         let Some(layer) = track.layers.get_mut(usize::from(meta.layer)) else {
             return Err(DropReason::UnknownSource);
         };
-        if meta.switch_point {
-            layer.keyframes.on_keyframe();
-        }
+        layer.on_packet(&meta);
         let wished = track.best_layer(now);
         let lane = if track.is_video() {
             Lane::Video
@@ -45,6 +43,7 @@ impl Shard {
         let due = now.plus_us(self.linger.us());
         let mut keyframe_wanted = false;
         let mut begun = false;
+        let mut shown = false;
         let Some(codec) = track.payload_type(meta.payload_type) else {
             return Err(DropReason::PayloadType);
         };
@@ -52,31 +51,41 @@ impl Shard {
             let Some(session) = self.sessions.get_mut(subscriber.session) else {
                 continue;
             };
-            if !session.is_connected() {
-                continue;
-            }
+            let reachable = session.is_reachable();
             let Some(slot) = session.slots.get_mut(usize::from(subscriber.slot)) else {
                 continue;
             };
-            let shown = slot.layer();
-            match slot.take(packet, &meta, codec, wished, subscriber.slot) {
+            if !reachable {
+                // What nobody can receive takes no index: after 2^15 of them its receiver could not tell the
+                // rollover any more, and the slot would be mute for ever. It begins anew when the peer is back.
+                slot.lapse();
+                self.counters.paused_packets += 1;
+                continue;
+            }
+            let before = slot.layer();
+            let verdict = slot.take(packet, &meta, codec, wished, subscriber.slot);
+            shown |= slot.layer() == Some(meta.layer);
+            match verdict {
                 Verdict::Forward(pending) => {
                     if session.select(lane, pending, due, &mut self.counters) {
                         self.listed.push(subscriber.session);
                     }
-                    begun |= shown != Some(meta.layer);
+                    begun |= before != Some(meta.layer);
                 }
                 Verdict::NeedKeyframe => keyframe_wanted = true,
                 Verdict::Skip | Verdict::NoCodec => {}
             }
         }
+        track.set_shown(meta.layer, shown);
         if let (true, Some(late)) = (begun && lane == Lane::Video, late) {
             self.catch_up(packet, &meta, late, due);
             return Ok(());
         }
         if keyframe_wanted {
-            track.want_keyframe(wished);
-            self.request_keyframes(now, track_key);
+            // Whoever waits begins with any keyframe, a late one too.
+            track.want_keyframe(wished, 0);
+            let publisher = track.session;
+            self.request_keyframes(now, publisher);
         }
         Ok(())
     }
@@ -110,7 +119,7 @@ impl Shard {
                 let Some(session) = self.sessions.get_mut(subscriber.session) else {
                     continue;
                 };
-                if !session.is_connected() {
+                if !session.is_reachable() {
                     continue;
                 }
                 let Some(slot) = session.slots.get_mut(usize::from(subscriber.slot)) else {
@@ -146,9 +155,10 @@ impl Shard {
 
     /// A layer comes under a new SSRC: the slots that show it begin anew.
     pub(crate) fn restart_layer(&mut self, bound: Bound) {
-        let Some(track) = self.tracks.get(bound.track) else {
+        let Some(track) = self.tracks.get_mut(bound.track) else {
             return;
         };
+        track.restart_layer(bound.layer);
         for subscriber in &track.subscribers {
             if let Some(session) = self.sessions.get_mut(subscriber.session)
                 && let Some(slot) = session.slots.get_mut(usize::from(subscriber.slot))
@@ -169,6 +179,7 @@ impl Session {
         counters: &mut Counters,
     ) -> bool {
         counters.selected_packets += 1;
+        self.unheard_packets += 1;
         match self.lanes.push(lane, pending, due) {
             Ok(()) => !std::mem::replace(&mut self.lanes.listed, true),
             Err(reason) => {

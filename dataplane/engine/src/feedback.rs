@@ -1,7 +1,6 @@
-//! RTCP in and out: reports, transport-wide feedback, keyframe requests, requests to send again.
+//! RTCP in and out: reports, transport-wide feedback, requests to send again.
 
 use codecs::rtcp::nack::Nack;
-use codecs::rtcp::pli_fir::write_pli;
 use codecs::rtcp::sdes_bye::write_sdes_cname;
 use codecs::rtcp::sr_rr::{write_rr, write_sr};
 use codecs::rtcp::twcc;
@@ -11,7 +10,7 @@ use codecs::rtp::{RtpView, Seq};
 use crate::control::ControlQueue;
 use crate::flush::{RESENDS_MAX, Resend};
 use crate::forward::{Sealed, smooth};
-use crate::limits::{HISTORY_US_MAX, REPORT_INTERVAL_US, RESEND_HEADER_BYTES};
+use crate::limits::{HISTORY_US_MAX, NACK_NUMBERS_PER_SECOND_MAX, REPORT_INTERVAL_US};
 use crate::packet::{Datagram, Path};
 use crate::publish::{SenderClock, Stream};
 use crate::reason::DropReason;
@@ -45,6 +44,7 @@ impl Shard {
         let len = srtp.opener.open_rtcp(bytes)?;
         session.gate.on_authenticated();
         session.ice.on_authenticated(now, path);
+        session.on_heard();
         if !session.take_rtcp_budget(now) {
             return Err(DropReason::RtcpBudget);
         }
@@ -102,14 +102,19 @@ impl Shard {
         };
         let rtt_us = session.rtt_us;
         let mut is_lost = false;
-        for Seq(seq) in nack.seqs() {
-            if self.resends.len() >= RESENDS_MAX {
+        let mut seqs = nack.seqs();
+        while let Some(Seq(seq)) = seqs.next() {
+            if self.resends.len() >= RESENDS_MAX
+                || !session.nack_budget.take(now, NACK_NUMBERS_PER_SECOND_MAX)
+            {
+                // Counted and not looked up: the lookups are what costs.
+                self.counters.resends_missed += 1 + seqs.count() as u64;
                 break;
             }
             let affordable = |sealed: &Sealed| {
                 self.pool.get(sealed.packet).is_some_and(|packet| {
-                    let bytes = packet.payload.len() as u64 + RESEND_HEADER_BYTES;
-                    now.since(packet.meta.arrival) < HISTORY_US_MAX && session.resends.spend(bytes)
+                    now.since(packet.meta.arrival) < HISTORY_US_MAX
+                        && session.resends.spend(sealed.resend_cost(&packet))
                 })
             };
             match entry.history.take_resend(now, rtt_us, seq, affordable) {
@@ -127,88 +132,10 @@ impl Shard {
             }
         }
         if is_lost {
-            // The viewer will say so itself, but only when it has waited for the packet long enough.
-            self.on_keyframe_wish(now, key, nack.media_ssrc);
+            // The viewer will say so itself, but only when it has waited for the packet long enough. How often it
+            // is heard stays as it is: the wish is the node's, and the budget of the layer is limit enough.
+            self.wish_keyframe(now, key, position);
         }
-    }
-
-    /// A viewer needs a keyframe on one of its slots.
-    fn on_keyframe_wish(&mut self, now: Micros, key: Key, ssrc: u32) {
-        let Some(session) = self.sessions.get_mut(key) else {
-            return;
-        };
-        let Some(slot) = session
-            .slot_by_ssrc(ssrc)
-            .and_then(|slot| session.slots.get_mut(slot))
-        else {
-            return;
-        };
-        if !slot.wishes.hears(now) {
-            self.counters.keyframe_wishes_ignored += 1;
-            return;
-        }
-        let (Some(track_key), layer) = (slot.source(), slot.layer()) else {
-            return;
-        };
-        if let Some(track) = self.tracks.get_mut(track_key) {
-            let layer = layer.unwrap_or_else(|| track.best_layer(now));
-            track.want_keyframe(layer);
-            self.request_keyframes(now, track_key);
-        }
-    }
-
-    /// A viewer just connected: every video track it watches is to send a keyframe.
-    pub(crate) fn want_keyframes_of(&mut self, now: Micros, key: Key) {
-        let Some(session) = self.sessions.get(key) else {
-            return;
-        };
-        let sources: Vec<Key> = session
-            .slots
-            .iter()
-            .filter_map(crate::forward::Slot::source)
-            .collect();
-        for track_key in sources {
-            if let Some(track) = self.tracks.get_mut(track_key) {
-                let layer = track.best_layer(now);
-                track.want_keyframe(layer);
-                self.request_keyframes(now, track_key);
-            }
-        }
-    }
-
-    /// Asks the publisher for the keyframes that are wished and within the budget.
-    pub(crate) fn request_keyframes(&mut self, now: Micros, track_key: Key) {
-        let Some(track) = self.tracks.get_mut(track_key) else {
-            return;
-        };
-        let Some(session) = self.sessions.get_mut(track.session) else {
-            return;
-        };
-        let Some(path) = session.ice.selected() else {
-            return;
-        };
-        let sender_ssrc = session.rtcp_ssrc;
-        let session_key = track.session;
-        for (n, layer) in (0u8..).zip(&mut track.layers) {
-            let Some(stream) = session.receiver.layer(track_key, n) else {
-                continue;
-            };
-            let Some(srtp) = session.srtp.as_mut() else {
-                return;
-            };
-            if session.keyframes.ready_at(now) > now || !layer.keyframes.take(now, n) {
-                continue;
-            }
-            session.keyframes.on_asked(now);
-            self.counters.keyframe_requests += 1;
-            let media_ssrc = stream.ssrc;
-            seal_compound(&mut self.control, path, srtp, |out| {
-                let mut at = write_rr(out, sender_ssrc, &[]).ok()?;
-                at += write_pli(out.get_mut(at..)?, sender_ssrc, media_ssrc).ok()?;
-                Some(at)
-            });
-        }
-        self.reschedule(now, session_key);
     }
 
     /// Sends the feedback and reports of one session that are due.

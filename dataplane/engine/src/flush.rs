@@ -1,7 +1,7 @@
 //! The sending half of a turn: what is due is sealed into the bytes the edge lends, destination by
 //! destination, and what did not leave is taken back.
 
-use crate::forward::{Lane, Sealed};
+use crate::forward::{Lane, Load, Sealed};
 use crate::outbox::{Outbox, SendFailed};
 use crate::reason::DropReason;
 use crate::shard::Shard;
@@ -83,34 +83,55 @@ impl Shard {
     fn resend<O: Outbox>(&mut self, outbox: &mut O) {
         while let Some(resend) = self.resends.pop_front() {
             let session = self.sessions.get_mut(resend.session);
-            if let Some((mut flow, _)) = session.and_then(|session| session.flow(resend.session)) {
-                flow.resend(
-                    resend.sealed,
-                    resend.slot,
-                    &self.pool,
-                    outbox,
-                    &mut self.counters,
-                );
-            }
+            let Some((mut flow, _)) = session.and_then(|session| session.flow(resend.session))
+            else {
+                // Its session is gone, or its path went to another.
+                self.counters.resends_missed += 1;
+                continue;
+            };
+            flow.resend(
+                resend.sealed,
+                resend.slot,
+                &self.pool,
+                outbox,
+                &mut self.sent,
+                &mut self.counters,
+            );
         }
     }
 
     /// A run that did not leave, reported before the next flush: its packets count as never sent.
     pub fn on_send_failed(&mut self, _now: Micros, failed: SendFailed) {
         self.counters.send_failed_packets += u64::from(failed.packets);
-        let Some((key, packets)) = self.sent.tail(failed.run, usize::from(failed.packets)) else {
-            // Control, or a packet sent again: its protocol repeats it.
+        let Some((run, packets)) = self.sent.tail(failed.run, usize::from(failed.packets)) else {
+            // Control: its protocol repeats it.
             return;
         };
         let lost = packets.len() as u64;
-        self.counters.sealed_packets -= lost;
-        self.counters.dropped_out.add(DropReason::Send, lost);
-        let Some(session) = self.sessions.get_mut(key) else {
+        match run.load {
+            Load::Media => {
+                self.counters.sealed_packets -= lost;
+                self.counters.dropped_out.add(DropReason::Send, lost);
+            }
+            Load::Again { rtx, .. } => {
+                self.counters.retransmitted_packets -= lost;
+                self.counters.rtx_packets -= if rtx { lost } else { 0 };
+                self.counters.resends_missed += lost;
+            }
+        }
+        let Some(session) = self.sessions.get_mut(run.session) else {
             return;
         };
         for packet in packets {
-            if let Some(slot) = session.slots.get_mut(usize::from(packet.slot)) {
-                slot.unsend(packet);
+            let Some(slot) = session.slots.get_mut(usize::from(packet.slot)) else {
+                continue;
+            };
+            match run.load {
+                Load::Media => slot.unsend(packet),
+                Load::Again { cost, .. } => {
+                    slot.history.untake_resend(packet.index);
+                    session.resends.give_back(cost);
+                }
             }
         }
     }

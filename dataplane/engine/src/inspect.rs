@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use dataplane_api::command::Inspect;
 
+use crate::publish::Stream;
 use crate::session::Session;
 use crate::shard::Shard;
 
@@ -73,13 +74,8 @@ impl Shard {
                 let streams = (0u8..)
                     .zip(&track.layers)
                     .filter_map(|(n, _)| session.receiver.layer(key, n));
-                let (mut missing, mut rtt_us) = (0, None);
-                for stream in streams {
-                    missing += stream.missing() as u64;
-                    rtt_us = Some(stream.rtt_us());
-                }
-                object.number("missing", missing);
-                object.optional("rtt_us", rtt_us);
+                let missing: usize = streams.map(Stream::missing).sum();
+                object.number("missing", missing as u64);
                 object.finish()
             })
             .collect();
@@ -110,6 +106,7 @@ impl Shard {
                 .map_or("none", |srtp| srtp.profile().name()),
         );
         object.number("paths", session.ice.paths().count() as u64);
+        object.number("rtt_us", session.rtt_us.unwrap_or(session.round_trip.us()));
         object.raw("tracks", &array(&tracks));
         object.raw("slots", &array(&slots));
         object

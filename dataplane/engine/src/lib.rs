@@ -4,7 +4,7 @@
 //! edge ── on_datagram ──► demux ─┬─ STUN ──► checks ──► transport/ice      answers into control
 //!                                ├─ DTLS ──► transport/gate ──► poll_handshake ──► worker
 //!                                │                              on_handshake ◄── keys, last flight
-//!                                ├─ RTCP ──► feedback            reports, NACK, keyframe wishes
+//!                                ├─ RTCP ──► feedback, wishes    reports, NACK, keyframe wishes
 //!                                └─ RTP ───► transport/srtp ──► publish ──► pool
 //!                                                                            │ one copy, kept for history
 //!                                    forward/slot  ◄── fan_out, a slot each ─┘
@@ -47,6 +47,7 @@ mod table;
 pub mod time;
 mod timers;
 pub mod transport;
+mod wishes;
 
 pub use publish::{GiveUp, NackStats};
 pub use shard::{Handover, Population, Shard, ShardConfig, ShardLimits};

@@ -21,8 +21,13 @@ pub const TRACKS_PER_SESSION_MAX: usize = 16;
 /// Simulcast encodings of one track: full, half, quarter and one spare.
 pub const ENCODINGS_PER_TRACK_MAX: usize = 4;
 
-/// SSRCs a session may send from (security.md S5): 16 tracks of one encoding with its RTX.
+/// SSRCs of a session that have a replay window at once (security.md S5): 16 tracks of one encoding with its RTX.
 pub const SSRCS_PER_SESSION_MAX: usize = 32;
+
+/// SSRCs of a session that had one and gave it up to another, of which the highest index is kept. With seven SSRCs
+/// for a camera in three layers and a microphone, a publisher can begin anew forty times on one key; then new SSRCs
+/// are refused, because none may be forgotten.
+pub const SSRCS_REMEMBERED_MAX: usize = 256;
 
 /// Validated paths a session may have (contracts.md 5).
 pub const PATHS_PER_SESSION_MAX: usize = 8;
@@ -68,6 +73,11 @@ pub const DTLS_BYTES_PER_SECOND_MAX: usize = 32 * 1_024;
 /// Compound RTCP packets a session may send within one second (security.md R9).
 pub const RTCP_PER_SECOND_MAX: u32 = 200;
 
+/// Sequence numbers a viewer may ask for again within one second. A class of 4,000 packets/s of which a fifth is
+/// lost, each asked for ten times, needs 8,000; what one compound can name, 200 times a second, would be a million
+/// lookups.
+pub const NACK_NUMBERS_PER_SECOND_MAX: u32 = 10_000;
+
 /// An admitted session whose first valid check does not arrive within this is closed.
 pub const ICE_TIMEOUT_US: u64 = 30_000_000;
 
@@ -85,6 +95,10 @@ pub const CHECKER_CHECKS: u8 = 3;
 /// See [`CHECKER_CHECKS`].
 pub const CHECKER_GAP_US: u64 = 2_000_000;
 
+/// Packets sent to a session that is not heard. A receiver bridges 2^15 of one stream (RFC 3711 appendix A) and may
+/// have lost every one of these; at 1,000 a second this is 16 s.
+pub const UNHEARD_PACKETS_MAX: u32 = 1 << 14;
+
 /// A selected path this silent gives way to another that lives (contracts.md 5).
 pub const PATH_SILENT_US: u64 = 5_000_000;
 
@@ -94,9 +108,10 @@ pub const PATH_PATIENCE_US_MIN: u64 = 250_000;
 /// For how long after a new binding packets may still arrive by the old one, overtaken on the way.
 pub const RETRACED_US_MAX: u64 = 100_000;
 
-/// A path this silent may become another session's. Longer than [`PATH_SILENT_US`]: a viewer that sends no
-/// second check (contracts.md 6) is heard by its receiver reports alone, which are up to 6.2 s apart (RFC 3550
-/// section 6.3.1: 5 s x 1.5 / 1.218), and one of them may be lost.
+/// A path this silent may become another session's, where signs of life are rare or too few to tell: a viewer that
+/// sends no second check (contracts.md 6) is heard by its receiver reports alone, which are up to 6.2 s apart (RFC
+/// 3550 section 6.3.1: 5 s x 1.5 / 1.218), and one of them may be lost. A path that says much is missed sooner:
+/// after twice its longest pause, at least [`PATH_SILENT_US`].
 pub const PATH_TAKEOVER_US: u64 = 15_000_000;
 
 /// What a session may have sent again before it was sent much: three full packets. No more, or a session that is
@@ -106,8 +121,8 @@ pub const RESEND_START_BYTES: u64 = 4_096;
 /// What a session may have sent again at once, in bytes: a quarter of a second of 4 Mbit/s video, saved up.
 pub const RESEND_BURST_BYTES: u64 = 128 * 1_024;
 
-/// What a packet that is sent again costs besides its payload: 12 bytes of header, 20 of extensions, 16 of tag, 2
-/// of original sequence number, and padding.
+/// What a packet that is sent again costs besides its payload, dependency descriptor and padding: 12 bytes of header,
+/// up to 30 of other extensions, 16 of tag, 2 of original sequence number.
 pub const RESEND_HEADER_BYTES: u64 = 64;
 
 /// One byte of this many that a session is sent may be sent again (security.md R7: egress to one that asks for
@@ -156,7 +171,7 @@ pub const KEYFRAME_WISH_INTERVAL_US: u64 = 500_000;
 
 /// Keyframe requests one publisher gets within a second, whatever it publishes: three layers of a camera and
 /// a screen, twice (security.md R6).
-pub const KEYFRAME_REQUESTS_PER_SECOND_MAX: u32 = 8;
+pub const KEYFRAME_REQUESTS_PER_SECOND_MAX: usize = 8;
 
 /// What a session may publish when its policy does not say, bit/s: 4k60 with its lower layers (security.md R10).
 pub const INGRESS_BPS_DEFAULT: u64 = 50_000_000;
@@ -174,6 +189,7 @@ pub const LINGER_US_MAX: u64 = 2_000;
 pub const KEYFRAME_INTERVAL_US: [u64; 3] = [500_000, 1_000_000, 1_000_000];
 
 const _: () = assert!(DATAGRAM_BYTES_MAX + FORWARDED_EXTENSION_BYTES_MAX <= POOL_PACKET_BYTES);
+const _: () = assert!(UNHEARD_PACKETS_MAX as usize + OUTBOX_PACKETS_MAX < 1 << 15);
 const _: () = assert!(RUN_SEGMENTS_MAX <= 64, "UDP_MAX_SEGMENTS of the kernel");
 const _: () = assert!(VIDEO_HISTORY_PACKETS.is_power_of_two());
 const _: () = assert!(AUDIO_HISTORY_PACKETS.is_power_of_two());

@@ -14,8 +14,11 @@ use crate::pool::{ForwardedExtensions, Picture};
 pub(crate) struct Description {
     /// A viewer may begin with this packet: any packet of audio, the first packet of a keyframe of video. A codec
     /// or a payload that cannot be read (contracts.md 22) says it in the dependency descriptor, or not at all:
-    /// then every frame counts, and the decoder sorts it out.
+    /// then every packet counts, and the decoder sorts it out.
     pub(crate) switch_point: bool,
+    /// It is known to be the first packet of a keyframe, which makes needless what was lost before it. Where
+    /// nothing can be read a viewer may begin anywhere, but nothing is known to be a keyframe.
+    pub(crate) keyframe: bool,
     /// The numbers in the payload that a slot rewrites.
     pub(crate) picture: Option<Picture>,
     /// The frame number of the dependency descriptor, which a slot rewrites too.
@@ -39,25 +42,34 @@ pub(crate) fn describe(
     if track.kind == MediaKind::Audio {
         return Description {
             switch_point: true,
+            keyframe: false,
             picture: None,
             frame_number: None,
         };
     }
     let mandatory = Mandatory::parse(descriptor);
     match codec_of(codec) {
-        Some(codec) if !track.opaque => Description {
-            switch_point: payload::is_keyframe(codec, payload),
-            picture: picture(codec, payload),
-            frame_number: mandatory.map(|mandatory| mandatory.frame_number),
-        },
-        Some(_) | None => Description {
+        Some(codec) if !track.opaque => {
+            let keyframe = payload::is_keyframe(codec, payload);
+            Description {
+                switch_point: keyframe,
+                keyframe,
+                picture: picture(codec, payload),
+                frame_number: mandatory.map(|mandatory| mandatory.frame_number),
+            }
+        }
+        Some(_) | None => {
             // A structure is attached to the first packet of a keyframe.
-            switch_point: mandatory.map_or(descriptor.is_empty(), |m| m.has_structure),
-            picture: None,
-            frame_number: mandatory
-                .map(|mandatory| mandatory.frame_number)
-                .filter(|_| !track.opaque),
-        },
+            let keyframe = mandatory.is_some_and(|mandatory| mandatory.has_structure);
+            Description {
+                switch_point: keyframe || descriptor.is_empty(),
+                keyframe,
+                picture: None,
+                frame_number: mandatory
+                    .map(|mandatory| mandatory.frame_number)
+                    .filter(|_| !track.opaque),
+            }
+        }
     }
 }
 
@@ -177,6 +189,7 @@ mod tests {
         };
         let expected = Description {
             switch_point: true,
+            keyframe: true,
             picture: Some(picture),
             frame_number: Some(7),
         };
@@ -204,6 +217,7 @@ mod tests {
             (described.switch_point, described.frame_number),
             (true, None)
         );
+        assert!(!described.keyframe);
     }
 
     #[test]
@@ -212,12 +226,21 @@ mod tests {
         let described = describe(&opaque, CodecId::VP8, &VP8, &DESCRIPTOR);
         let expected = Description {
             switch_point: true,
+            keyframe: true,
             picture: None,
             frame_number: None,
         };
         assert_eq!(described, expected);
         let delta = describe(&opaque, CodecId::VP8, &VP8, &DESCRIPTOR[..3]);
-        assert!(!delta.switch_point, "no structure, no keyframe");
+        assert!(
+            !delta.switch_point && !delta.keyframe,
+            "no structure, no keyframe"
+        );
+        let blind = describe(&opaque, CodecId::VP8, &VP8, &[]);
+        assert!(
+            blind.switch_point && !blind.keyframe,
+            "nothing can be read, so one may begin anywhere"
+        );
     }
 
     #[test]
@@ -225,6 +248,7 @@ mod tests {
         let video = track(MediaKind::Video, false);
         let described = describe(&video, CodecId(999), &VP8, &DESCRIPTOR);
         assert_eq!((described.picture, described.frame_number), (None, Some(7)));
-        assert!(describe(&video, CodecId(999), &VP8, &[]).switch_point);
+        let blind = describe(&video, CodecId(999), &VP8, &[]);
+        assert_eq!((blind.switch_point, blind.keyframe), (true, false));
     }
 }

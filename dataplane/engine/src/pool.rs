@@ -73,8 +73,11 @@ pub struct PacketMeta {
     pub payload_type: u8,
     /// Which encoding of the track, lowest first.
     pub layer: u8,
-    /// The first packet of a keyframe, or any packet of audio.
+    /// A viewer may begin with it: the first packet of a keyframe, any packet of audio, and any packet of video of
+    /// which nothing can be read.
     pub switch_point: bool,
+    /// It is known to be the first packet of a keyframe.
+    pub keyframe: bool,
     /// When the kernel received it.
     pub arrival: Micros,
     /// When its publisher captured it, on the publisher's own clock (NTP, 32.32 fixed point); `None` before the
@@ -101,6 +104,7 @@ impl PacketMeta {
             payload_type: 96,
             layer: 0,
             switch_point: false,
+            keyframe: false,
             arrival: Micros::ZERO,
             captured: None,
             picture: None,

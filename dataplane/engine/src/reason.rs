@@ -35,6 +35,8 @@ reasons! {
     StunUnknownUser = "stun_unknown_user",
     /// STUN whose MESSAGE-INTEGRITY is missing or wrong.
     StunIntegrity = "stun_integrity",
+    /// A check whose transaction id came by another path, or by one that is forgotten.
+    StunReplay = "stun_replay",
     /// A STUN message a lite agent has no use for.
     StunUnexpected = "stun_unexpected",
     /// More paths than a session may have.

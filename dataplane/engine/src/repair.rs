@@ -9,7 +9,7 @@ use codecs::rtp::{RtpView, Seq};
 use crate::control::ControlQueue;
 use crate::feedback::seal_compound;
 use crate::packet::Path;
-use crate::publish::{Arrived, Bound, Late, Media, Way};
+use crate::publish::{Arrived, Bound, Late, Media, Packet, Way};
 use crate::reason::DropReason;
 use crate::session::Session;
 use crate::shard::Shard;
@@ -38,14 +38,20 @@ impl Shard {
         let codec = track
             .payload_type(view.payload_type())
             .ok_or(DropReason::PayloadType)?;
-        // What nobody watches is not worth a publisher's uplink.
-        let repair = codec.nack && !track.subscribers.is_empty();
+        // A layer that no slot shows or waits for is not worth a publisher's uplink.
+        let repair = codec.nack && track.is_watched(now, bound.layer);
         let (_, stream) = session
             .receiver
             .get_mut(view.ssrc())
             .ok_or(DropReason::UnknownSource)?;
         stream.on_packet(arrival, ext_seq, view.timestamp(), codec.clock_hz);
-        match stream.arrive(now, ext_seq, Way::Original, repair, &mut self.counters.nack) {
+        let packet = Packet {
+            ext_seq,
+            way: Way::Original,
+            arrival,
+        };
+        let (round_trip, stats) = (&mut session.round_trip, &mut self.counters.nack);
+        match stream.arrive(now, packet, repair, round_trip, stats) {
             Arrived::Newest => Ok(None),
             Arrived::Late(late) => Ok(Some(late)),
             Arrived::Duplicate => Err(DropReason::Duplicate),
@@ -60,6 +66,7 @@ impl Shard {
         bound: Bound,
         payload_type: u8,
         payload: &'a [u8],
+        arrival: Micros,
     ) -> Result<Media<'a>, DropReason> {
         if payload.is_empty() {
             return Err(DropReason::PaddingOnly);
@@ -78,7 +85,13 @@ impl Shard {
             .layer_mut(bound.track, bound.layer)
             .ok_or(DropReason::Rtx)?;
         let ext_seq = stream.extend(osn).ok_or(DropReason::Rtx)?;
-        match stream.arrive(now, ext_seq, Way::Rtx, true, &mut self.counters.nack) {
+        let packet = Packet {
+            ext_seq,
+            way: Way::Rtx,
+            arrival,
+        };
+        let (round_trip, stats) = (&mut session.round_trip, &mut self.counters.nack);
+        match stream.arrive(now, packet, true, round_trip, stats) {
             Arrived::Newest => Ok(None),
             Arrived::Late(late) => Ok(Some(late)),
             Arrived::Duplicate => Err(DropReason::Duplicate),
@@ -91,6 +104,17 @@ impl Shard {
         })
     }
 
+    /// A packet of a layer that cannot be forwarded, whatever is done: it is not missing, and viewers' sequences close
+    /// over it.
+    pub(crate) fn pass_over(&mut self, key: Key, bound: Bound, ssrc: u32, ext_seq: u64) {
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.receiver.refuse(ssrc, ext_seq);
+        }
+        if !bound.rtx {
+            self.skip(bound.track, bound.layer, ext_seq);
+        }
+    }
+
     /// Asks for a keyframe where a layer lost more than it may ask for again.
     pub(crate) fn mend(&mut self, now: Micros, bound: Bound) {
         let Some(track) = self.tracks.get_mut(bound.track) else {
@@ -99,13 +123,14 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(track.session) else {
             return;
         };
-        let broken = session
-            .receiver
-            .layer_mut(bound.track, bound.layer)
-            .is_some_and(|stream| stream.take_broken());
-        if broken && !track.subscribers.is_empty() {
-            track.want_keyframe(bound.layer);
-            self.request_keyframes(now, bound.track);
+        let Some(stream) = session.receiver.layer_mut(bound.track, bound.layer) else {
+            return;
+        };
+        if stream.take_broken() && track.is_watched(now, bound.layer) {
+            // All that was lost is before the newest packet, and a keyframe that is as old does not mend it.
+            track.want_keyframe(bound.layer, stream.newest());
+            let publisher = track.session;
+            self.request_keyframes(now, publisher);
         }
     }
 
@@ -117,13 +142,13 @@ impl Shard {
         let Some(path) = session.ice.selected().filter(|_| session.is_connected()) else {
             return;
         };
-        let mut broken = [None; crate::limits::SSRCS_PER_SESSION_MAX];
-        for (place, (bound, stream)) in broken.iter_mut().zip(session.receiver.iter_mut()) {
+        let mut layers = [None; crate::limits::SSRCS_PER_SESSION_MAX];
+        for (place, (bound, stream)) in layers.iter_mut().zip(session.receiver.iter_mut()) {
             stream.give_up(now, &mut self.counters.nack);
             *place = Some(bound).filter(|bound| !bound.rtx);
         }
         session.send_nacks(now, path, &mut self.control, &mut self.counters.nack);
-        for bound in broken.into_iter().flatten() {
+        for bound in layers.into_iter().flatten() {
             self.mend(now, bound);
         }
     }
@@ -138,12 +163,14 @@ impl Session {
         stats: &mut crate::publish::NackStats,
     ) {
         let sender_ssrc = self.rtcp_ssrc;
+        // Sender reports measure it better, where the publisher also watches.
+        let rtt_us = self.rtt_us.unwrap_or(self.round_trip.us());
         let Some(srtp) = self.srtp.as_mut() else {
             return;
         };
         for (_, stream) in self.receiver.iter_mut() {
             let mut seqs = [Seq(0); NACK_SEQS_MAX];
-            let due = stream.take_due(now, &mut seqs, stats);
+            let due = stream.take_due(now, rtt_us, &mut seqs, stats);
             let Some(due) = seqs.get(..due).filter(|due| !due.is_empty()) else {
                 continue;
             };

@@ -8,9 +8,10 @@ use dataplane_api::media::Extensions;
 use crate::forward::{Flow, Lanes, Slot};
 use crate::limits::{
     REPORT_INTERVAL_US, RESEND_BURST_BYTES, RESEND_SHARE, RESEND_START_BYTES, RTCP_PER_SECOND_MAX,
+    UNHEARD_PACKETS_MAX,
 };
 use crate::pace::Pacer;
-use crate::publish::{KeyframeRate, Policer, Receiver};
+use crate::publish::{KeyframeRate, Policer, Receiver, RoundTrip};
 use crate::table::Key;
 use crate::time::Micros;
 use crate::transport::gate::RecordGate;
@@ -38,11 +39,26 @@ impl Srtp {
     }
 }
 
-/// How many compound RTCP packets were read in the current second (security.md R9).
+/// How much of something was read in the current second.
 #[derive(Debug, Default)]
-struct RtcpBudget {
+pub(crate) struct PerSecond {
     window_at: Micros,
     taken: u32,
+}
+
+impl PerSecond {
+    /// Whether one more, of `most` a second, may be read.
+    pub(crate) fn take(&mut self, now: Micros, most: u32) -> bool {
+        if now.since(self.window_at) >= 1_000_000 {
+            *self = PerSecond {
+                window_at: now,
+                taken: 0,
+            };
+        }
+        let fits = self.taken < most;
+        self.taken += u32::from(fits);
+        fits
+    }
 }
 
 /// How much may still be sent again: a share of what was sent, saved up to a burst.
@@ -71,6 +87,11 @@ impl ResendBudget {
         self.bytes = rest.unwrap_or(self.bytes);
         rest.is_some()
     }
+
+    /// `bytes` that were spent did not leave.
+    pub(crate) fn give_back(&mut self, bytes: u64) {
+        self.bytes = (self.bytes + bytes).min(RESEND_BURST_BYTES);
+    }
 }
 
 /// One session.
@@ -88,16 +109,22 @@ pub(crate) struct Session {
     pub(crate) gate: RecordGate,
     pub(crate) srtp: Option<Srtp>,
     pub(crate) receiver: Receiver,
+    /// To the peer as a publisher.
+    pub(crate) round_trip: RoundTrip,
     /// What it may publish.
     pub(crate) policer: Policer,
     /// How many keyframes it was asked for lately.
     pub(crate) keyframes: KeyframeRate,
+    /// When to look which of its slots' keyframe wishes may be heard now; not later than the first of them.
+    pub(crate) wish_at: Option<Micros>,
     /// The tracks it publishes.
     pub(crate) tracks: Vec<Key>,
     pub(crate) slots: Vec<Slot>,
     pub(crate) lanes: Lanes,
     pub(crate) resends: ResendBudget,
     pub(crate) pacer: Pacer,
+    /// Packets chosen for it since it was heard.
+    pub(crate) unheard_packets: u32,
     /// The next transport-wide sequence number.
     pub(crate) transport_seq: u16,
     /// The SSRC of our RTCP toward it.
@@ -107,7 +134,10 @@ pub(crate) struct Session {
     pub(crate) report_at: Micros,
     /// Round trip to it, as its reports on our streams show; `None` before the first.
     pub(crate) rtt_us: Option<u64>,
-    rtcp_budget: RtcpBudget,
+    /// Compound RTCP packets (security.md R9).
+    rtcp_budget: PerSecond,
+    /// Sequence numbers it asked for again.
+    pub(crate) nack_budget: PerSecond,
     /// Its entry in the shard's timers.
     pub(crate) deadline: Option<Micros>,
 }
@@ -138,16 +168,20 @@ impl Session {
             gate: RecordGate::new(),
             srtp: None,
             receiver: Receiver::default(),
+            round_trip: RoundTrip::default(),
+            wish_at: None,
             tracks: Vec::new(),
             slots,
             lanes: Lanes::default(),
             resends: ResendBudget::default(),
             pacer,
+            unheard_packets: 0,
             transport_seq: 0,
             rtcp_ssrc,
             report_at: now.plus_us(REPORT_INTERVAL_US),
             rtt_us: None,
-            rtcp_budget: RtcpBudget::default(),
+            rtcp_budget: PerSecond::default(),
+            nack_budget: PerSecond::default(),
             deadline: None,
         }
     }
@@ -157,17 +191,22 @@ impl Session {
         self.srtp.is_some()
     }
 
+    /// Whether what is sent now can reach the peer: there are keys and a path that may carry media, and it was heard
+    /// within so many packets that it still knows where in its streams we are.
+    pub(crate) fn is_reachable(&self) -> bool {
+        self.is_connected()
+            && self.ice.selected().is_some()
+            && self.unheard_packets < UNHEARD_PACKETS_MAX
+    }
+
+    /// An authenticated datagram of the peer arrived.
+    pub(crate) fn on_heard(&mut self) {
+        self.unheard_packets = 0;
+    }
+
     /// Whether one more compound may be read this second.
     pub(crate) fn take_rtcp_budget(&mut self, now: Micros) -> bool {
-        let budget = &mut self.rtcp_budget;
-        if now.since(budget.window_at) >= 1_000_000 {
-            *budget = RtcpBudget {
-                window_at: now,
-                taken: 0,
-            };
-        }
-        budget.taken += 1;
-        budget.taken <= RTCP_PER_SECOND_MAX
+        self.rtcp_budget.take(now, RTCP_PER_SECOND_MAX)
     }
 
     /// Where media goes and what it is sealed with, with the lanes beside it; `None` before keys or path.

@@ -198,6 +198,7 @@ impl Shard {
         let opened = srtp.opener.open_rtp(bytes, header_len)?;
         session.gate.on_authenticated();
         session.ice.on_authenticated(now, path);
+        session.on_heard();
 
         let packet = bytes
             .get(..opened.payload.end)
@@ -226,14 +227,33 @@ impl Shard {
         if restarted && !bound.rtx {
             self.restart_layer(bound);
         }
+        let result = self.take_rtp(now, key, bound, &view, opened.index, arrival);
+        if let Err(DropReason::RtpMalformed | DropReason::PayloadType) = result {
+            self.pass_over(key, bound, view.ssrc(), opened.index);
+        }
+        // Whatever became of it, it may have moved what is due of feedback and requests.
+        self.reschedule(now, key);
+        result
+    }
+
+    /// A packet whose layer is known.
+    fn take_rtp(
+        &mut self,
+        now: Micros,
+        key: Key,
+        bound: Bound,
+        view: &RtpView<'_>,
+        ext_seq: u64,
+        arrival: Micros,
+    ) -> Result<(), DropReason> {
         let payload = strip_padding(view.payload(), view.has_padding())
             .map_err(|_| DropReason::RtpMalformed)?;
         let media = if bound.rtx {
-            self.take_rtx(now, key, bound, view.payload_type(), payload)?
+            self.take_rtx(now, key, bound, view.payload_type(), payload, arrival)?
         } else {
-            let late = self.take_original(now, key, bound, &view, opened.index, arrival)?;
+            let late = self.take_original(now, key, bound, view, ext_seq, arrival)?;
             Media {
-                ext_seq: opened.index,
+                ext_seq,
                 payload_type: view.payload_type(),
                 payload,
                 late,
@@ -244,7 +264,7 @@ impl Shard {
             self.skip(bound.track, bound.layer, media.ext_seq);
             return Err(DropReason::PaddingOnly);
         }
-        self.on_media(now, key, bound, &view, media, arrival)
+        self.on_media(now, key, bound, view, media, arrival)
     }
 
     /// A packet of a layer, as its publisher sent it or repaired.
@@ -286,19 +306,18 @@ impl Shard {
             payload_type: media.payload_type,
             layer: bound.layer,
             switch_point: described.switch_point,
+            keyframe: described.keyframe,
             arrival,
             captured: clock.map(|clock| clock.captured(view.timestamp(), clock_hz)),
             picture: described.picture,
             frame_number: described.frame_number,
             extensions,
         };
-        if meta.switch_point
-            && track.is_video()
+        if meta.keyframe
             && let Some(stream) = session.receiver.layer_mut(bound.track, bound.layer)
         {
             stream.on_keyframe(media.ext_seq, &mut self.counters.nack);
         }
-        self.reschedule(now, key);
         self.fan_out(
             now,
             bound.track,
@@ -379,11 +398,13 @@ impl Shard {
                 .sessions
                 .get(key)
                 .and_then(|entry| entry.ice.selected()),
+            // Sessions that close at once say goodbye in the order they closed, so it stands near the front.
             None => self
                 .farewells
                 .iter()
-                .find(|(id, _)| *id == session)
-                .map(|&(_, path)| path),
+                .position(|(id, _)| *id == session)
+                .and_then(|index| self.farewells.remove(index))
+                .map(|(_, path)| path),
         };
         let Some(path) = path else { return };
         for datagram in datagrams {
@@ -415,6 +436,11 @@ impl Shard {
             self.close_session(id, reason);
             return;
         }
+        if session.gate.expires_at().is_some_and(|at| at <= now) {
+            let id = session.id;
+            self.close_session(id, CloseReason::HandshakeFailed);
+            return;
+        }
         for path in session.ice.on_tick(now) {
             self.paths.remove(&path);
         }
@@ -432,8 +458,9 @@ impl Shard {
                 self.events
                     .push_back(Event::TrackSilent(TrackSilent { track: track.id() }));
             }
-            self.request_keyframes(now, track_key);
         }
+        self.hear_deferred_wishes(now, key);
+        self.request_keyframes(now, key);
         self.send_feedback(now, key);
         self.reschedule(now, key);
     }
@@ -444,6 +471,8 @@ impl Shard {
             return;
         };
         let mut next = session.ice.next_deadline(now);
+        next = next.min(session.gate.expires_at().unwrap_or(next));
+        next = session.wish_at.map_or(next, |at| next.min(at));
         // What cannot be sent has no deadline: it would be due for ever, and this turn would not end.
         let can_send = session.is_connected() && session.ice.selected().is_some();
         if can_send {
@@ -460,7 +489,7 @@ impl Shard {
             .filter_map(|&track| self.tracks.get(track))
         {
             let keyframe_at = track
-                .next_keyframe_request()
+                .next_keyframe_request(now)
                 .filter(|_| can_send)
                 .map(|at| at.max(session.keyframes.ready_at(now)));
             next = [track.silent_at(), keyframe_at]

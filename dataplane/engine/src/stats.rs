@@ -15,18 +15,22 @@ pub struct Counters {
     pub accepted_packets: u64,
     /// RTP packets chosen for a slot.
     pub selected_packets: u64,
+    /// RTP packets not offered to a slot because its viewer could not be reached.
+    pub paused_packets: u64,
     /// RTP packets sealed for a slot and not reported as unsent, without retransmissions.
     pub sealed_packets: u64,
-    /// RTP packets sealed again on request.
+    /// RTP packets sealed again on request and not reported as unsent.
     pub retransmitted_packets: u64,
     /// RTP packets asked for again that were not sent: forgotten, asked for too often or too soon, beyond the
-    /// session's budget, or no slab.
+    /// session's budgets (of bytes, and of numbers a second) or the turn's, no slab, no path any more, or not taken
+    /// by the kernel. What is asked for counts here or in `retransmitted_packets`.
     pub resends_missed: u64,
     /// Of `retransmitted_packets`, those on a retransmission SSRC (RFC 4588).
     pub rtx_packets: u64,
     /// What publishers were asked to send again, and what became of it.
     pub nack: NackStats,
-    /// Keyframes wished by viewers more often than they are heard.
+    /// Keyframes wished by viewers more often than they are heard. The last wish of an interval is heard at its
+    /// end, unless a keyframe was forwarded meanwhile.
     pub keyframe_wishes_ignored: u64,
     /// Of `sent_packets`, those the kernel did not take.
     pub send_failed_packets: u64,

@@ -277,6 +277,28 @@ fn repeating_the_client_hello_does_not_move_the_deadline() {
     assert!(world.server.is_empty());
 }
 
+/// One forged ClientHello from a participant's session must not send a stranger a flight every 400 ms.
+#[test]
+fn a_server_flight_that_nobody_answers_is_seldom_repeated() {
+    let mut world = World::started();
+    let (mut is_first, mut bytes_out) = (true, 0);
+    world.run(world.seconds(9), |from, datagram| match from {
+        From::Client if std::mem::take(&mut is_first) => vec![datagram],
+        From::Client => vec![],
+        From::Server => {
+            bytes_out += datagram.len();
+            vec![]
+        }
+    });
+    assert!(!is_first);
+    assert!(
+        (6..=12).contains(&world.at_server.flights),
+        "{}",
+        world.at_server.flights
+    );
+    assert!(bytes_out < 12 * 1_024, "{bytes_out} bytes");
+}
+
 #[test]
 fn closing_tells_the_other_end() {
     let mut world = World::started();

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use dataplane_engine::limits::SSRCS_PER_SESSION_MAX;
+use dataplane_engine::limits::{SSRCS_PER_SESSION_MAX, SSRCS_REMEMBERED_MAX};
 use dataplane_engine::reason::DropReason;
 use dataplane_engine::transport::keys::{
     Profile, RTCP_OVERHEAD_MAX, RTP_OVERHEAD_MAX, Role, SrtpKeys,
@@ -202,7 +202,7 @@ fn unauthenticated_ssrcs_leave_nothing_and_authenticated_ones_are_limited() {
     }
     assert_eq!(opener.ssrc_count(), 0);
 
-    let limit = u32::try_from(SSRCS_PER_SESSION_MAX).unwrap();
+    let limit = u32::try_from(SSRCS_PER_SESSION_MAX + SSRCS_REMEMBERED_MAX).unwrap();
     for ssrc in 0..=limit {
         let mut packet = packet_with(1_000, 100 + RTP_OVERHEAD_MAX);
         packet[8..12].copy_from_slice(&ssrc.to_be_bytes());
@@ -215,7 +215,28 @@ fn unauthenticated_ssrcs_leave_nothing_and_authenticated_ones_are_limited() {
         };
         assert_eq!(outcome, expected, "SSRC {ssrc}");
     }
-    assert_eq!(opener.ssrc_count(), SSRCS_PER_SESSION_MAX);
+    assert_eq!(
+        opener.ssrc_count(),
+        SSRCS_PER_SESSION_MAX + SSRCS_REMEMBERED_MAX
+    );
+
+    // Each lost its window to another until its turn: nothing of it can be replayed, and it goes on, also across a
+    // wrap.
+    for ssrc in 0..limit {
+        for (index, expected) in [
+            (999, Err(DropReason::SrtpReplay)),
+            (1_000, Err(DropReason::SrtpReplay)),
+            (33_000, Ok(())),
+            (65_537, Ok(())),
+            (33_000, Err(DropReason::SrtpReplay)),
+        ] {
+            let mut packet = packet_with(index, 100 + RTP_OVERHEAD_MAX);
+            packet[8..12].copy_from_slice(&ssrc.to_be_bytes());
+            let len = sealer.seal_rtp(index, HEADER, &[7; 100], 0, &mut packet);
+            let outcome = opener.open_rtp(&mut packet[..len], HEADER).map(drop);
+            assert_eq!(outcome, expected, "SSRC {ssrc}, index {index}");
+        }
+    }
 }
 
 /// An SRTCP packet without the E bit whose tag is right, made from the keys: the sender chose not to

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::RecvTimeoutError;
 use dataplane_api::event::CloseReason;
 use dataplane_api::ids::{SessionId, ShardIndex};
+use dataplane_engine::time::Micros;
 use dataplane_engine::transport::handshake::{
     HandshakeCounters, HandshakeInput, HandshakeOutput, Handshakes, Identity,
 };
@@ -27,6 +28,9 @@ const INPUTS_PER_TURN: usize = 32;
 
 /// Outputs that may wait for one shard that is behind. Beyond, flights are dropped: DTLS repeats them.
 const BACKLOG_MAX: usize = 4_096;
+
+/// Content type of an alert (RFC 5246 section 6.2.1).
+const ALERT: u8 = 21;
 
 /// How soon a shard that was behind is tried again.
 const BACKLOG_RETRY: Duration = Duration::from_millis(2);
@@ -81,6 +85,8 @@ pub fn spawn(
                 slot,
                 associations: HashMap::new(),
                 backlog: BTreeMap::new(),
+                #[cfg(test)]
+                panics_at: None,
             }
             .run();
         })
@@ -95,21 +101,28 @@ struct Worker {
     associations: HashMap<SessionId, Association>,
     /// What waits for shards whose ring is full.
     backlog: BTreeMap<ShardIndex, VecDeque<HandshakeOutput>>,
+    /// The session whose next input panics.
+    #[cfg(test)]
+    panics_at: Option<SessionId>,
 }
 
 struct Association {
     shard: ShardIndex,
-    keyed: bool,
+    progress: Progress,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Handshaking,
+    Keyed,
+    /// Keyed by a machine that is no more.
+    Lost,
 }
 
 impl Worker {
     fn run(mut self) {
         while let Some(inputs) = self.wait() {
-            // A panic in the machine must not end joining for every class of the node.
-            let turn = catch_unwind(AssertUnwindSafe(|| self.turn(inputs)));
-            if turn.is_err() {
-                self.start_over();
-            }
+            self.turn(inputs);
             self.deliver_backlog();
             *self
                 .slot
@@ -144,22 +157,54 @@ impl Worker {
     fn turn(&mut self, inputs: Vec<(ShardIndex, HandshakeInput)>) {
         let now = Clock::now();
         for (shard, input) in inputs {
-            let session = input.session();
-            let closes = matches!(input, HandshakeInput::Close { .. });
-            if matches!(input, HandshakeInput::Start { .. }) {
-                self.associations.entry(session).or_insert(Association {
-                    shard,
-                    keyed: false,
-                });
-            }
-            self.machine.on_input(now, input);
-            self.drain();
-            if closes {
-                self.associations.remove(&session);
-            }
+            self.guard(|worker| worker.take(now, shard, input));
         }
-        self.machine.on_timeout(now);
+        self.guard(|worker| {
+            worker.machine.on_timeout(now);
+            worker.drain();
+        });
+    }
+
+    /// A panic in the machine must not end joining for every class of the node, nor lose the inputs behind the one
+    /// that caused it: a session whose start is lost would wait for ever.
+    fn guard(&mut self, step: impl FnOnce(&mut Worker)) {
+        if catch_unwind(AssertUnwindSafe(|| step(self))).is_err() {
+            self.start_over();
+        }
+    }
+
+    fn take(&mut self, now: Micros, shard: ShardIndex, input: HandshakeInput) {
+        let session = input.session();
+        let closes = matches!(input, HandshakeInput::Close { .. });
+        if matches!(input, HandshakeInput::Start { .. }) {
+            self.associations.entry(session).or_insert(Association {
+                shard,
+                progress: Progress::Handshaking,
+            });
+        }
+        #[cfg(test)]
+        assert_ne!(self.panics_at.take_if(|at| *at == session), Some(session));
+        if let HandshakeInput::Record { bytes, .. } = &input
+            && self.repeats_to_a_lost_machine(session, bytes)
+        {
+            self.associations.remove(&session);
+            let reason = CloseReason::HandshakeFailed;
+            self.deliver(shard, HandshakeOutput::Failed { session, reason });
+            return;
+        }
+        self.machine.on_input(now, input);
         self.drain();
+        if closes {
+            self.associations.remove(&session);
+        }
+    }
+
+    /// Whether a client still speaks of a handshake whose machine is gone. A shard lets anything but alerts through
+    /// only until the peer is heard under the keys, so this one misses our last flight, which nobody has any more.
+    fn repeats_to_a_lost_machine(&self, session: SessionId, bytes: &[u8]) -> bool {
+        let association = self.associations.get(&session);
+        association.is_some_and(|association| association.progress == Progress::Lost)
+            && bytes.first() != Some(&ALERT)
     }
 
     fn drain(&mut self) {
@@ -170,7 +215,7 @@ impl Worker {
             };
             let shard = association.shard;
             match output {
-                HandshakeOutput::Keyed { .. } => association.keyed = true,
+                HandshakeOutput::Keyed { .. } => association.progress = Progress::Keyed,
                 HandshakeOutput::Failed { .. } | HandshakeOutput::PeerClosed { .. } => {
                     self.associations.remove(&session);
                 }
@@ -214,7 +259,8 @@ impl Worker {
     }
 
     /// After a panic nothing of the machine is trusted: handshakes under way fail, so that their clients
-    /// try again; sessions that have their keys need the machine no more.
+    /// try again. Sessions that have their keys need the machine no more, except for a client that lost our last
+    /// flight, which fails when it is heard of.
     fn start_over(&mut self) {
         self.slot.panics.fetch_add(1, Ordering::Relaxed);
         tracing::error!(
@@ -223,12 +269,16 @@ impl Worker {
             "the handshake machine panicked and starts over: handshakes under way fail"
         );
         self.machine = Handshakes::new(self.identity.clone(), self.base);
-        let unfinished: Vec<(SessionId, ShardIndex)> = self
-            .associations
-            .drain()
-            .filter(|(_, association)| !association.keyed)
-            .map(|(session, association)| (session, association.shard))
-            .collect();
+        let mut unfinished = Vec::new();
+        self.associations.retain(|&session, association| {
+            let has_keys = association.progress != Progress::Handshaking;
+            if has_keys {
+                association.progress = Progress::Lost;
+            } else {
+                unfinished.push((session, association.shard));
+            }
+            has_keys
+        });
         for (session, shard) in unfinished {
             let reason = CloseReason::HandshakeFailed;
             self.deliver(shard, HandshakeOutput::Failed { session, reason });
@@ -237,188 +287,5 @@ impl Worker {
 }
 
 #[cfg(test)]
-mod tests {
-    use dataplane_api::command::{Fingerprint, FingerprintHash};
-    use dataplane_engine::transport::handshake::{HALF_OPEN_MAX, Role};
-    use dataplane_net::Waker;
-
-    use super::*;
-    use crate::mesh::{ShardEnd, mesh};
-
-    fn worker(shards: usize) -> (Worker, Vec<ShardEnd>) {
-        let wakers = (0..shards).map(|_| Waker::new().unwrap()).collect();
-        let (_link, shards, mesh) = mesh(wakers);
-        let identity = Identity::generate().unwrap();
-        let base = Clock::instant_of_zero();
-        let worker = Worker {
-            machine: Handshakes::new(identity.clone(), base),
-            identity,
-            base,
-            mesh,
-            slot: Arc::default(),
-            associations: HashMap::new(),
-            backlog: BTreeMap::new(),
-        };
-        (worker, shards)
-    }
-
-    /// We speak first, so that the start alone has an output.
-    fn start(shard: u16, session: u64) -> (ShardIndex, HandshakeInput) {
-        let input = HandshakeInput::Start {
-            session: SessionId(session),
-            role: Role::Client,
-            fingerprint: Fingerprint {
-                hash: FingerprintHash::Sha256,
-                digest: vec![0; 32],
-            },
-        };
-        (ShardIndex(shard), input)
-    }
-
-    fn outputs(shard: &ShardEnd) -> Vec<HandshakeOutput> {
-        std::iter::from_fn(|| shard.handshake()).collect()
-    }
-
-    #[test]
-    fn a_flight_goes_to_the_shard_of_its_session() {
-        let (mut worker, shards) = worker(2);
-        worker.turn(vec![start(1, 7), start(0, 8)]);
-        for (shard, session) in [(0, 8), (1, 7)] {
-            let outputs = outputs(&shards[shard]);
-            assert!(
-                matches!(&outputs[..], [HandshakeOutput::Flight { datagrams, .. }] if !datagrams.is_empty()),
-                "{outputs:?}"
-            );
-            assert_eq!(outputs[0].session(), SessionId(session));
-        }
-    }
-
-    /// Security.md D5.
-    #[test]
-    fn a_start_beyond_the_limit_fails_at_once_and_leaves_nothing() {
-        let (mut worker, shards) = worker(2);
-        let start_server = |session| {
-            let (shard, mut input) = start(u16::from(session % 2 == 1), session);
-            if let HandshakeInput::Start { role, .. } = &mut input {
-                *role = Role::Server;
-            }
-            (shard, input)
-        };
-        let most = u64::try_from(HALF_OPEN_MAX).unwrap();
-        worker.turn((0..most).map(start_server).collect());
-        assert!(shards.iter().all(|shard| outputs(shard).is_empty()));
-        worker.turn(vec![start_server(most + 1)]);
-        let refused = outputs(&shards[1]);
-        assert!(
-            matches!(refused[..], [HandshakeOutput::Failed { session, .. }] if session.0 == most + 1),
-            "{refused:?}"
-        );
-        assert_eq!(worker.associations.len(), HALF_OPEN_MAX);
-        assert_eq!(worker.machine.counters().starts_refused, 1);
-    }
-
-    #[test]
-    fn a_closed_session_is_forgotten() {
-        let (mut worker, shards) = worker(1);
-        let close = HandshakeInput::Close {
-            session: SessionId(7),
-        };
-        worker.turn(vec![start(0, 7), (ShardIndex(0), close)]);
-        assert_eq!(
-            outputs(&shards[0]).len(),
-            1,
-            "the flight; nothing is said to who was not keyed"
-        );
-        assert!(worker.associations.is_empty() && worker.machine.is_empty());
-    }
-
-    #[test]
-    fn a_shard_that_is_behind_gets_everything_later_and_in_order() {
-        let (mut worker, shards) = worker(1);
-        let sessions = 3_000;
-        for session in 0..sessions {
-            let reason = CloseReason::HandshakeFailed;
-            let output = HandshakeOutput::Failed {
-                session: SessionId(session),
-                reason,
-            };
-            worker.deliver(ShardIndex(0), output);
-        }
-        assert!(worker.is_behind(), "the ring is shorter than that");
-        let mut arrived = outputs(&shards[0]);
-        worker.deliver_backlog();
-        arrived.extend(outputs(&shards[0]));
-        let order: Vec<u64> = arrived.iter().map(|output| output.session().0).collect();
-        assert!(order.iter().copied().eq(0..sessions), "{order:?}");
-    }
-
-    #[test]
-    fn nothing_waits_for_a_shard_that_has_ended() {
-        let (mut worker, mut shards) = worker(2);
-        let failed = |session| HandshakeOutput::Failed {
-            session: SessionId(session),
-            reason: CloseReason::HandshakeFailed,
-        };
-        for session in 0..3_000 {
-            worker.deliver(ShardIndex(0), failed(session));
-        }
-        assert!(worker.is_behind());
-        drop(shards.remove(0));
-        worker.deliver_backlog();
-        assert!(!worker.is_behind(), "the worker would wake for ever");
-        worker.deliver(ShardIndex(1), failed(1));
-        assert_eq!(outputs(&shards[0]).len(), 1, "the other shard goes on");
-    }
-
-    #[test]
-    fn flights_beyond_the_backlog_are_dropped_and_results_are_not() {
-        let (mut worker, shards) = worker(1);
-        let flight = || HandshakeOutput::Flight {
-            session: SessionId(1),
-            datagrams: Vec::new(),
-        };
-        for _ in 0..BACKLOG_MAX * 2 {
-            worker.deliver(ShardIndex(0), flight());
-        }
-        assert!(worker.slot.flights_dropped() > 0);
-        assert_eq!(worker.backlog[&ShardIndex(0)].len(), BACKLOG_MAX);
-        worker.deliver(
-            ShardIndex(0),
-            HandshakeOutput::PeerClosed {
-                session: SessionId(1),
-            },
-        );
-        let mut last = None;
-        for _ in 0..10 {
-            last = outputs(&shards[0]).pop().or(last);
-            worker.deliver_backlog();
-        }
-        assert!(
-            matches!(last, Some(HandshakeOutput::PeerClosed { .. })),
-            "{last:?}"
-        );
-    }
-
-    #[test]
-    fn after_a_panic_handshakes_under_way_fail_and_new_ones_start() {
-        let (mut worker, shards) = worker(1);
-        worker.turn(vec![start(0, 7), start(0, 8)]);
-        worker.associations.get_mut(&SessionId(8)).unwrap().keyed = true;
-        outputs(&shards[0]);
-        worker.start_over();
-        let failed = outputs(&shards[0]);
-        assert!(
-            matches!(
-                failed[..],
-                [HandshakeOutput::Failed {
-                    session: SessionId(7),
-                    ..
-                }]
-            ),
-            "the keyed session needs the machine no more: {failed:?}"
-        );
-        assert_eq!(worker.slot.panics(), 1);
-        worker.turn(vec![start(0, 9)]);
-        assert_eq!(outputs(&shards[0]).len(), 1);
-    }
-}
+#[path = "handshake_tests.rs"]
+mod tests;

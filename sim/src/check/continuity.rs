@@ -33,7 +33,8 @@ impl Continuity {
         };
         let paddings = u64::from(later.stamp.paddings - earlier.stamp.paddings);
         let kept = (numbers..=numbers + paddings).contains(&step);
-        let bridged = numbers > GAP_MAX && step <= numbers;
+        let paused = earlier.pauses_before(later) && step == 1;
+        let bridged = paused || (numbers > GAP_MAX && step <= numbers);
         (!kept && !bridged).then(|| {
             format!(
                 "{step} numbers between packets {numbers} apart, {paddings} of padding between them: \

@@ -22,10 +22,13 @@ impl Pictures {
         let ids = after.id.wrapping_sub(before.id) & 0x7fff;
         let layers = after.tl0.wrapping_sub(before.tl0);
         let frames = later.stamp.frame.wrapping_sub(earlier.stamp.frame);
+        let keeps = u32::from(ids) == frames & 0x7fff && u32::from(layers) == frames & 0xff;
+        let goes_on =
+            (1..=SKIPPED_MAX).contains(&ids) && (1..=SKIPPED_MAX).contains(&u16::from(layers));
         let right = if earlier.same_source(later) {
-            u32::from(ids) == frames & 0x7fff && u32::from(layers) == frames & 0xff
+            keeps || (earlier.pauses_before(later) && goes_on)
         } else {
-            (1..=SKIPPED_MAX).contains(&ids) && (1..=SKIPPED_MAX).contains(&u16::from(layers))
+            goes_on
         };
         (!right).then(|| {
             format!(

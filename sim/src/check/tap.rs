@@ -72,6 +72,8 @@ pub struct Tap {
     keyframes: KeyframeLimiter,
     scratch: Vec<u8>,
     judged: u64,
+    /// Of the shard whose flush is judged.
+    paused_packets: u64,
 }
 
 impl Tap {
@@ -206,9 +208,10 @@ impl Tap {
         self.speech.arrived(now, publisher, seq);
     }
 
-    /// A flush of a shard begins.
-    pub fn begin_flush(&mut self) {
+    /// A flush of a shard begins, which has withheld so many packets from viewers it cannot reach.
+    pub fn begin_flush(&mut self, paused_packets: u64) {
         self.speech.begin();
+        self.paused_packets = paused_packets;
     }
 
     /// One datagram of the flush.
@@ -427,6 +430,7 @@ impl Tap {
             picture: if video { read_picture(media) } else { None },
             begins_keyframe: !video || begins_keyframe(media),
             epoch: slot.epoch,
+            paused_packets: self.paused_packets,
             digest: content,
         };
         let clock_hz = slot.clock_hz;

@@ -21,6 +21,8 @@ pub(super) struct Note {
     pub(super) begins_keyframe: bool,
     /// Counts the orders that changed what fills the slot.
     pub(super) epoch: u32,
+    /// Packets that its shard had withheld by then from viewers it could not reach.
+    pub(super) paused_packets: u64,
     /// Content of the payload.
     pub(super) digest: u64,
 }
@@ -30,6 +32,11 @@ impl Note {
     pub(super) fn same_source(&self, other: &Note) -> bool {
         let source = |note: &Note| (note.epoch, note.stamp.publisher, note.stamp.ssrc);
         source(self) == source(other)
+    }
+
+    /// Packets were withheld between the two, perhaps of this slot: then it began anew, as with another source.
+    pub(super) fn pauses_before(&self, later: &Note) -> bool {
+        later.paused_packets > self.paused_packets
     }
 }
 

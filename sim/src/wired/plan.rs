@@ -7,9 +7,10 @@ use dataplane_engine::time::Micros;
 use dataplane_engine::transport::keys::Profile;
 use rand::RngExt;
 
+use super::Wired;
 use super::encoder::{Encoder, Plan};
 use super::screen::{self, Screen};
-use super::{Sources, Wired};
+use super::sources::Sources;
 use crate::source::{codec, mid};
 use crate::stamp::Picture;
 

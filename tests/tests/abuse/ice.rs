@@ -123,6 +123,37 @@ fn t11_a_thawed_viewer_resumes_with_an_ice_restart() {
     }
 }
 
+/// A check proves that its sender has the password, not that he sent it now: one that was captured is answered
+/// where it came from first, and is worth nothing otherwise.
+#[test]
+fn t11_a_captured_nomination_neither_steals_media_nor_revives_a_viewer() {
+    let (mut hall, publisher, viewer) = class();
+    let peer = &hall.peers[viewer];
+    let username = format!("{}:peer", peer.ufrag);
+    let captured = check(&username, &peer.password, true, 1 << 40);
+    let at = peer.path;
+    hall.deliver(at, &mut captured.clone());
+    let frozen_at = hall.now;
+    for n in 0..400 {
+        for path in [at, foreign(9), foreign(100 + n)] {
+            hall.deliver(path, &mut captured.clone());
+        }
+        play(&mut hall, publisher, 99);
+    }
+    assert_eq!(hall.bytes_to_strangers, 0);
+    // Twice every 99 ms, until the session is over after 34.5 s.
+    let replayed = hall.dropped(DropReason::StunReplay);
+    assert!((690..=700).contains(&replayed), "{replayed}");
+    let media = &hall.peers[viewer].received.media;
+    let last = media.last().unwrap().at.since(frozen_at) / 1_000;
+    assert!((29_000..=31_000).contains(&last), "{last} ms");
+    let gone = Event::SessionClosed(SessionClosed {
+        session: hall.peers[viewer].session,
+        reason: CloseReason::ConsentExpired,
+    });
+    assert!(hall.events.contains(&gone));
+}
+
 /// Whoever knew the credentials from before a restart is nobody once the restart is through.
 #[test]
 fn t11_old_credentials_are_dead_after_a_restart() {
@@ -219,4 +250,19 @@ fn t12_a_session_has_at_most_eight_paths() {
         hall.deliver(foreign(number), &mut [0x80; 60]);
     }
     assert_eq!(hall.dropped(DropReason::UnknownPath), 1_000 - 8);
+}
+
+/// A nomination always finds room, and the bound stands.
+#[test]
+fn t12_a_nomination_beyond_eight_paths_replaces_one() {
+    let mut hall = Hall::new();
+    let peer = hall.admit(1, None, SessionPolicy::default());
+    for number in 0..100 {
+        hall.check_from(peer, foreign(number), true);
+    }
+    assert_eq!(hall.dropped(DropReason::PathLimit), 0);
+    for number in 0..100 {
+        hall.deliver(foreign(number), &mut [0x80; 60]);
+    }
+    assert_eq!(hall.dropped(DropReason::UnknownPath), 100 - 8);
 }

@@ -8,7 +8,7 @@ use dataplane_api::media::Extensions;
 use super::history::Sealed;
 use super::picture::Patch;
 use super::run::next_run;
-use super::sent::{SentPacket, SentRuns};
+use super::sent::{Load, SentPacket, SentRuns};
 use super::slot::Slot;
 use super::wire::{header_len, write_header, write_text};
 use crate::limits::{OUTBOX_PACKETS_MAX, RUN_SEGMENTS_MAX};
@@ -224,7 +224,7 @@ impl Flow<'_> {
                 counters.sent_packets += 1;
                 counters.sent_bytes += (len + padding) as u64;
             }
-            sent.commit(run.commit().run, self.session);
+            sent.commit(run.commit().run, self.session, Load::Media);
             counters.sent_runs += 1;
         }
         lane.clear();
@@ -238,6 +238,7 @@ impl Flow<'_> {
         slot: u16,
         pool: &Pool,
         outbox: &mut O,
+        sent: &mut SentRuns,
         counters: &mut Counters,
     ) {
         let pending = Pending {
@@ -264,9 +265,16 @@ impl Flow<'_> {
         };
         let out = run.slot(len);
         self.write(&planned, form, padding, transport_seq, out);
-        run.commit();
+        sent.push(SentPacket {
+            slot,
+            index: sealed.index,
+            payload_len: planned.pooled.payload.len(),
+        });
+        let rtx = form != Form::Media;
+        let cost = sealed.resend_cost(&planned.pooled);
+        sent.commit(run.commit().run, self.session, Load::Again { rtx, cost });
         counters.retransmitted_packets += 1;
-        counters.rtx_packets += u64::from(form != Form::Media);
+        counters.rtx_packets += u64::from(rtx);
         counters.sent_packets += 1;
         counters.sent_bytes += len as u64;
         counters.sent_runs += 1;

@@ -2,7 +2,8 @@
 //! sealed twice with something else (contracts.md 11).
 
 use super::picture::Patch;
-use crate::pool::PacketHandle;
+use crate::limits::RESEND_HEADER_BYTES;
+use crate::pool::{PacketHandle, Pooled};
 use crate::time::Micros;
 use crate::transport::replay::{RtpReplayWindow, seq_of};
 
@@ -25,10 +26,22 @@ pub(crate) struct Sealed {
     pub(crate) patch: Patch,
 }
 
+impl Sealed {
+    /// What sending it again costs its session's budget. A dependency descriptor may be longer than all else.
+    pub(crate) fn resend_cost(&self, packet: &Pooled<'_>) -> u64 {
+        let variable = packet.payload.len() + packet.dependency_descriptor.len();
+        variable as u64 + u64::from(self.padding) + RESEND_HEADER_BYTES
+    }
+}
+
 /// A ring of sealed packets, by index, and which indices were ever given out.
 #[derive(Debug)]
 pub(crate) struct History {
+    /// Empty until the first packet is recorded: a session that is admitted and never connects, of which there
+    /// may be a thousand, has many slots and sends nothing.
     ring: Vec<Entry>,
+    /// How many the ring holds, a power of two.
+    packets: usize,
     /// The newest index that was sealed.
     highest: Option<u64>,
     given: Option<RtpReplayWindow>,
@@ -140,11 +153,12 @@ fn interval_ms(rtt_us: Option<u64>) -> u32 {
 }
 
 impl History {
-    /// Remembers the last `packets`, a power of two.
+    /// Remembers the last `packets`, a power of two. Allocates at the first of them, and never again.
     pub(crate) fn new(packets: usize) -> History {
         debug_assert!(packets.is_power_of_two());
         History {
-            ring: vec![Entry::EMPTY; packets],
+            ring: Vec::new(),
+            packets,
             highest: None,
             given: None,
         }
@@ -163,6 +177,9 @@ impl History {
 
     /// Remembers a packet, forgetting the one a ring's length before it.
     pub(crate) fn record(&mut self, sealed: Sealed) {
+        if self.ring.is_empty() {
+            self.ring = vec![Entry::EMPTY; self.packets];
+        }
         let place = self.place(sealed.index);
         if let Some(entry) = self.ring.get_mut(place)
             && entry.index().is_none_or(|index| index < sealed.index)
@@ -179,6 +196,16 @@ impl History {
             && entry.index() == Some(index)
         {
             *entry = Entry::EMPTY;
+        }
+    }
+
+    /// A packet that was sent again did not leave: it has that try again, a round trip later.
+    pub(crate) fn untake_resend(&mut self, index: u64) {
+        let place = self.place(index);
+        if let Some(entry) = self.ring.get_mut(place)
+            && entry.index() == Some(index)
+        {
+            entry.resends = entry.resends.saturating_sub(1);
         }
     }
 
@@ -235,7 +262,7 @@ impl History {
     }
 
     fn place(&self, index: u64) -> usize {
-        usize::try_from(index & (self.ring.len() as u64 - 1)).expect("invariant: masked by a usize")
+        usize::try_from(index & (self.packets as u64 - 1)).expect("invariant: masked by a usize")
     }
 }
 
@@ -256,6 +283,42 @@ mod tests {
             payload_type: 96,
             patch: Patch::NONE,
         }
+    }
+
+    #[test]
+    fn memory_is_taken_at_the_first_packet_and_never_again() {
+        let mut history = History::new(512);
+        assert!(history.claim(2_000));
+        history.forget(2_000);
+        assert_eq!(history.take_resend(Micros(0), None, 208, |_| true), None);
+        assert_eq!(history.ring.capacity(), 0, "a slot that never sent");
+        history.record(sealed(2_000));
+        let ring = history.ring.as_ptr();
+        for index in 2_001..4_000 {
+            history.record(sealed(index));
+        }
+        assert_eq!(
+            (history.ring.as_ptr(), history.ring.capacity()),
+            (ring, 512)
+        );
+    }
+
+    #[test]
+    fn a_try_that_did_not_leave_is_given_back() {
+        let mut history = History::new(8);
+        history.record(sealed(20));
+        let mut times = Vec::new();
+        for ms in 0..200 {
+            let taken = history.take_resend(Micros(ms * 1_000), None, 20, |_| true);
+            if taken.is_some() {
+                times.push(ms);
+            }
+            if taken.is_some() && times.len() == 2 {
+                history.untake_resend(20);
+            }
+        }
+        assert_eq!(times, [0, 20, 40, 60]);
+        history.untake_resend(12);
     }
 
     #[test]

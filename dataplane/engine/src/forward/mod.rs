@@ -18,5 +18,5 @@ mod wire;
 pub(crate) use egress::{Flow, Lane, Lanes, Lengths, Pending};
 pub(crate) use history::Sealed;
 pub(crate) use reports::smooth;
-pub(crate) use sent::SentRuns;
+pub(crate) use sent::{Load, SentRuns};
 pub(crate) use slot::{Slot, Verdict};

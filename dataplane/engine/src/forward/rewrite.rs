@@ -1,6 +1,8 @@
 //! Continuity of one outgoing stream: sequence numbers, timestamps and picture numbers go on across sources, and
 //! the sequence closes over packets that are not forwarded (contracts.md 21, 23).
 
+use dataplane_api::media::MediaKind;
+
 use super::picture::{Patch, Pictures};
 use super::timeline::{Instant, Timeline};
 use crate::pool::PacketMeta;
@@ -57,11 +59,11 @@ pub(crate) struct Position {
 impl Rewriter {
     /// `first_index` is random in 1..2^15: low enough that a receiver's index guess cannot wrap backwards
     /// over a first loss (security.md S4).
-    pub(crate) fn new(first_index: u16, first_timestamp: u32) -> Rewriter {
+    pub(crate) fn new(kind: MediaKind, first_index: u16, first_timestamp: u32) -> Rewriter {
         Rewriter {
             sequence: None,
             next_index: u64::from(first_index & 0x7fff).max(1),
-            timeline: Timeline::new(first_timestamp),
+            timeline: Timeline::new(kind, first_timestamp),
             pictures: Pictures::default(),
         }
     }
@@ -193,7 +195,7 @@ mod tests {
     }
 
     fn started() -> Rewriter {
-        let mut rewriter = Rewriter::new(100, 5_000);
+        let mut rewriter = Rewriter::new(MediaKind::Video, 100, 5_000);
         switch(&mut rewriter, 1_000);
         rewriter
     }

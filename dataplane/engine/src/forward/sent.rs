@@ -14,15 +14,31 @@ pub(crate) struct SentPacket {
     pub(crate) payload_len: usize,
 }
 
+/// What a run carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Load {
+    /// Packets of slots, for the first time.
+    Media,
+    /// One packet again.
+    Again {
+        /// On a retransmission stream.
+        rtx: bool,
+        /// What it cost its session's budget, in bytes.
+        cost: u64,
+    },
+}
+
+/// One run of the last flush.
 #[derive(Clone, Copy, Debug)]
-struct SentRun {
+pub(crate) struct SentRun {
     run: RunId,
-    session: Key,
+    pub(crate) session: Key,
+    pub(crate) load: Load,
     /// One past its last packet.
     end: usize,
 }
 
-/// The media runs of one flush. Keeps its capacity, so that a shard in its stride does not allocate.
+/// The runs of one flush but for those of control. Keeps its capacity, so that a shard in its stride does not allocate.
 #[derive(Debug, Default)]
 pub(crate) struct SentRuns {
     runs: Vec<SentRun>,
@@ -42,13 +58,17 @@ impl SentRuns {
     }
 
     /// The run with the packets pushed since the last one.
-    pub(crate) fn commit(&mut self, run: RunId, session: Key) {
-        let end = self.packets.len();
-        self.runs.push(SentRun { run, session, end });
+    pub(crate) fn commit(&mut self, run: RunId, session: Key, load: Load) {
+        self.runs.push(SentRun {
+            run,
+            session,
+            load,
+            end: self.packets.len(),
+        });
     }
 
-    /// Session and last `packets` packets of a media run; `None` for any other run.
-    pub(crate) fn tail(&self, run: RunId, packets: usize) -> Option<(Key, &[SentPacket])> {
+    /// A run and its last `packets` packets; `None` for one that carried none of a slot.
+    pub(crate) fn tail(&self, run: RunId, packets: usize) -> Option<(SentRun, &[SentPacket])> {
         let at = self.runs.binary_search_by_key(&run, |sent| sent.run).ok()?;
         let sent = self.runs.get(at)?;
         let start = match at.checked_sub(1) {
@@ -56,7 +76,7 @@ impl SentRuns {
             None => 0,
         };
         let start = sent.end.saturating_sub(packets).max(start);
-        Some((sent.session, self.packets.get(start..sent.end)?))
+        Some((*sent, self.packets.get(start..sent.end)?))
     }
 }
 
@@ -79,7 +99,7 @@ mod tests {
                     payload_len: 1,
                 });
             }
-            sent.commit(RunId(run), session);
+            sent.commit(RunId(run), session, Load::Media);
         }
         let tail = |run, packets| {
             let (_, packets) = sent.tail(RunId(run), packets)?;

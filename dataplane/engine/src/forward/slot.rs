@@ -59,10 +59,13 @@ pub(crate) struct Slot {
     pub(crate) rtx: Option<RtxStream>,
     /// What the viewer's report blocks may answer.
     pub(crate) reports: SentReports,
-    /// The index of the newest keyframe that was chosen: what is lost from before it is not missed.
+    /// The index of the newest keyframe that was chosen, or of the newest packet that a source began with: what is
+    /// lost from before it is not missed.
     pub(crate) keyframe_index: u64,
+    /// The highest index that was given out.
+    newest_index: u64,
     /// How often the viewer's wishes for a keyframe are heard.
-    pub(crate) wishes: WishLimit,
+    wishes: WishLimit,
     /// For sender reports (RFC 3550 section 6.4.1).
     pub(crate) packets_sent: u64,
     pub(crate) payload_bytes_sent: u64,
@@ -79,13 +82,14 @@ impl Slot {
         };
         let rtx = spec.rtx_ssrc.map(|ssrc| RtxStream::new(ssrc, rtx_index));
         Slot {
+            rewriter: Rewriter::new(spec.kind, media_index, first_timestamp),
             spec,
             source: None,
-            rewriter: Rewriter::new(media_index, first_timestamp),
             history: History::new(packets),
             rtx,
             reports: SentReports::default(),
             keyframe_index: 0,
+            newest_index: 0,
             wishes: WishLimit::default(),
             packets_sent: 0,
             payload_bytes_sent: 0,
@@ -104,6 +108,7 @@ impl Slot {
 
     /// Fills it from a track of the session `publisher`, from the next switch point on.
     pub(crate) fn fill(&mut self, track: Key, publisher: Key) {
+        self.wishes.forget_deferred();
         self.source = Some(Source {
             track,
             publisher,
@@ -115,7 +120,15 @@ impl Slot {
 
     /// Empties it. Its stream goes on where it stopped when it is filled again.
     pub(crate) fn empty(&mut self) {
+        self.wishes.forget_deferred();
         self.source = None;
+    }
+
+    /// Its viewer cannot be reached: it goes on at a switch point, when it can.
+    pub(crate) fn lapse(&mut self) {
+        if let Some(source) = self.source.as_mut() {
+            source.layer = None;
+        }
     }
 
     /// A layer of its source begins anew, with numbers and times that have nothing to do with those before:
@@ -148,7 +161,8 @@ impl Slot {
         let Some(outgoing) = source.outgoing else {
             return Verdict::NoCodec;
         };
-        if source.layer != Some(wished) && meta.layer == wished {
+        let begins = source.layer != Some(wished) && meta.layer == wished;
+        if begins {
             if !meta.switch_point {
                 return Verdict::NeedKeyframe;
             }
@@ -165,8 +179,12 @@ impl Slot {
         if !self.history.claim(position.index) {
             return Verdict::Skip;
         }
-        if meta.switch_point {
+        self.newest_index = self.newest_index.max(position.index);
+        if begins || meta.keyframe {
             self.keyframe_index = self.keyframe_index.max(position.index);
+        }
+        if meta.keyframe {
+            self.wishes.on_keyframe(position.index);
         }
         Verdict::Forward(Pending {
             slot,
@@ -176,6 +194,21 @@ impl Slot {
             payload_type: outgoing.payload_type,
             patch: position.patch,
         })
+    }
+
+    /// The viewer wishes a keyframe. True when that is heard now, else it is when [`Slot::wish_due_at`] says.
+    pub(crate) fn hears_wish(&mut self, now: Micros) -> bool {
+        self.wishes.hears(now, self.newest_index)
+    }
+
+    /// When a wish that was put off is to be heard.
+    pub(crate) fn wish_due_at(&self) -> Option<Micros> {
+        self.wishes.due_at()
+    }
+
+    /// Whether a wish that was put off is heard now.
+    pub(crate) fn take_deferred_wish(&mut self, now: Micros) -> bool {
+        self.wishes.take_deferred(now)
     }
 
     /// The retransmission stream and payload type for what was sent as `payload_type`, when negotiated.
@@ -261,6 +294,7 @@ mod tests {
             ext_seq,
             layer,
             switch_point,
+            keyframe: switch_point,
             ..PacketMeta::plain()
         }
     }

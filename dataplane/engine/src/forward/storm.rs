@@ -127,6 +127,7 @@ impl Layer {
                 timestamp: self.timestamp,
                 layer: self.layer,
                 switch_point: key && first,
+                keyframe: key && first,
                 captured: (now_us >= self.reports_at)
                     .then(|| self.clock.captured(self.timestamp, HZ)),
                 picture: Some(Picture {

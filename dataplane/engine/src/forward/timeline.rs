@@ -4,7 +4,10 @@
 //! Sources of one publisher are aligned by capture time: what was captured 33 ms later stands 33 ms later, whichever
 //! layer it came by, so that lip sync outlives the switch. A source whose capture clock is not known yet, or is
 //! another publisher's, is aligned by arrival: by the time that passed here. When its clock becomes known, the
-//! offset slides to where capture time puts it, by at most 5 ms a frame, which nobody sees.
+//! offset slides to where capture time puts it, by at most 5 ms a frame, which nobody sees, and speech by a hundredth
+//! of its pace, which nobody hears.
+
+use dataplane_api::media::MediaKind;
 
 use crate::publish::{SenderClock, ntp_of_us, ticks_between};
 use crate::table::Key;
@@ -12,6 +15,9 @@ use crate::time::Micros;
 
 /// How far an offset slides from one frame to the next.
 const SLIDE_MS_MAX: u32 = 5;
+
+/// Of speech, one part in so many: packets that overlap are heard, a pace that is one per cent off is not.
+const SPEECH_SLIDE: i64 = 100;
 
 /// How far capture time and arrival may be apart: what is further is no delay of an encoder or a network but a
 /// clock that says something else, and is not believed.
@@ -41,6 +47,7 @@ pub(crate) struct Instant {
 /// The timestamps of one slot.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timeline {
+    kind: MediaKind,
     /// What the first packet of the first source gets; random.
     first: u32,
     source: Option<Source>,
@@ -92,8 +99,9 @@ struct Bend {
 }
 
 impl Timeline {
-    pub(crate) fn new(first: u32) -> Timeline {
+    pub(crate) fn new(kind: MediaKind, first: u32) -> Timeline {
         Timeline {
+            kind,
             first,
             source: None,
             anchor: None,
@@ -169,7 +177,7 @@ impl Timeline {
                     None => self.anchor = None,
                 }
             }
-            source.advance(packet, ahead);
+            source.advance(packet, ahead, self.kind);
             self.tie(packet, publisher);
         }
         let offset = self.source.as_ref()?.offset_at(timestamp)?;
@@ -235,7 +243,7 @@ impl Source {
     }
 
     /// The next frame, `ahead` ticks after the newest.
-    fn advance(&mut self, frame: Instant, ahead: i64) {
+    fn advance(&mut self, frame: Instant, ahead: i64, kind: MediaKind) {
         // Timestamps wrap, and start over: what bent long ago would come to lie ahead.
         let last = self
             .bends_len
@@ -247,7 +255,11 @@ impl Source {
             self.bends_len = 0;
             self.has_forgotten = false;
         }
-        let slide_max = i64::from(self.clock_hz) * i64::from(SLIDE_MS_MAX) / 1_000;
+        let frame_max = i64::from(self.clock_hz) * i64::from(SLIDE_MS_MAX) / 1_000;
+        let slide_max = match kind {
+            MediaKind::Video => frame_max,
+            MediaKind::Audio => frame_max.min((ahead / SPEECH_SLIDE).max(1)),
+        };
         // Backwards by half of what lies between the frames at most: timestamps never stand still.
         let backwards_max = slide_max.min((ahead / 2).max(0));
         let change = self.slide.clamp(-backwards_max, slide_max);

@@ -11,9 +11,9 @@ mod track;
 
 pub(crate) use clock::{SenderClock, middle_32, ntp_of_us, ticks_between};
 pub(crate) use keyframe::{KeyframeRate, WishLimit};
-pub(crate) use nack::Way;
 pub use nack::{GiveUp, NackStats};
+pub(crate) use nack::{RoundTrip, Way};
 pub(crate) use policer::Policer;
 pub(crate) use receiver::{Bound, Media, Receiver};
-pub(crate) use stream::{Arrived, Late, Stream};
+pub(crate) use stream::{Arrived, Late, Packet, Stream};
 pub(crate) use track::{Subscriber, Track};

@@ -68,12 +68,54 @@ impl NackStats {
     }
 }
 
+/// Round trip to a publisher, as its answers show it; one for all its streams.
+#[derive(Debug)]
+pub(crate) struct RoundTrip {
+    us: u64,
+    /// Answers in a row that may have been to any of several requests.
+    ambiguous: u8,
+}
+
+/// So many answers to requests that were repeated, and the estimate is what made them be.
+const AMBIGUOUS_MAX: u8 = 3;
+
+impl Default for RoundTrip {
+    fn default() -> Self {
+        RoundTrip {
+            us: RTT_US_DEFAULT,
+            ambiguous: 0,
+        }
+    }
+}
+
+impl RoundTrip {
+    pub(crate) fn us(&self) -> u64 {
+        self.us
+    }
+
+    /// An answer to the only request.
+    fn on_answer(&mut self, sample_us: u64) {
+        self.ambiguous = 0;
+        self.us = (self.us * 7 + sample_us.min(RTT_US_MAX)) / 8;
+    }
+
+    /// An answer to one of several requests says nothing (Karn). But when every answer comes after the request was
+    /// repeated, the estimate is too short to ever be corrected, and the time since the first request is nearer
+    /// to the truth.
+    fn on_ambiguous_answer(&mut self, since_first_us: u64) {
+        self.ambiguous = self.ambiguous.saturating_add(1);
+        if self.ambiguous >= AMBIGUOUS_MAX {
+            self.us = (self.us + since_first_us.min(RTT_US_MAX)) / 2;
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Missing {
     ext_seq: u64,
     noticed_at: Micros,
     ask_at: Micros,
-    asked_at: Micros,
+    first_asked_at: Micros,
     asks: u8,
 }
 
@@ -84,8 +126,8 @@ pub(crate) struct Gaps {
     /// How long a packet may be overtaken before it is asked for: as long as was lately seen, because some
     /// networks reorder always.
     reorder_us: u64,
-    /// Round trip as answered requests show it.
-    rtt_us: u64,
+    /// When the next request is due, or earlier; kept so that a packet that arrives need not look at them all.
+    ask_at: Option<Micros>,
 }
 
 impl Default for Gaps {
@@ -93,7 +135,7 @@ impl Default for Gaps {
         Gaps {
             missing: VecDeque::new(),
             reorder_us: REORDER_US_MIN,
-            rtt_us: RTT_US_DEFAULT,
+            ask_at: None,
         }
     }
 }
@@ -121,53 +163,70 @@ impl Gaps {
         if between + self.missing.len() as u64 > MISSING_PER_STREAM_MAX as u64 {
             stats.give_up(GiveUp::Burst, between + self.missing.len() as u64);
             self.missing.clear();
+            self.ask_at = None;
             return false;
         }
+        if between == 0 {
+            return true;
+        }
         let ask_at = now.plus_us(self.reorder_us);
+        self.ask_at = Some(self.ask_at.map_or(ask_at, |at| at.min(ask_at)));
         self.missing
             .extend((highest + 1..ext_seq).map(|ext_seq| Missing {
                 ext_seq,
                 noticed_at: now,
                 ask_at,
-                asked_at: Micros::ZERO,
+                first_asked_at: Micros::ZERO,
                 asks: 0,
             }));
         true
     }
 
-    /// A packet arrived that is not the newest. True when it was missing.
+    /// A packet arrived that is not the newest.
     pub(crate) fn on_late(
         &mut self,
         now: Micros,
         ext_seq: u64,
         way: Way,
+        round_trip: &mut RoundTrip,
         stats: &mut NackStats,
-    ) -> bool {
-        let Ok(at) = self
-            .missing
-            .binary_search_by_key(&ext_seq, |missing| missing.ext_seq)
-        else {
-            return false;
-        };
-        let Some(missing) = self.missing.remove(at) else {
-            return false;
+    ) {
+        let Some(missing) = self.take(ext_seq) else {
+            return;
         };
         let late_us = now.since(missing.noticed_at);
-        match (way, missing.asks) {
-            (Way::Rtx, 1) => {
-                // Only the first answer says which request it answers (Karn).
-                let sample = now.since(missing.asked_at).min(RTT_US_MAX);
-                self.rtt_us = (self.rtt_us * 7 + sample) / 8;
-                stats.repaired += 1;
-            }
-            (Way::Original, asks) if asks == 0 || late_us < self.rtt_us / 2 => {
-                // It was overtaken; a request that was sent meanwhile was one too many.
-                self.reorder_us = self.reorder_us.max(late_us).min(REORDER_US_MAX);
-                stats.reordered += 1;
-            }
-            (Way::Rtx | Way::Original, _) => stats.repaired += 1,
+        let overtaken =
+            way == Way::Original && (missing.asks == 0 || late_us < round_trip.us() / 2);
+        if overtaken {
+            // A request that was sent meanwhile was one too many.
+            self.reorder_us = self.reorder_us.max(late_us).min(REORDER_US_MAX);
+            stats.reordered += 1;
+            return;
         }
-        true
+        stats.repaired += 1;
+        let since_first_us = now.since(missing.first_asked_at);
+        match missing.asks {
+            0 => {}
+            1 => round_trip.on_answer(since_first_us),
+            _ => round_trip.on_ambiguous_answer(since_first_us),
+        }
+    }
+
+    /// A packet arrived that is not taken: it is not asked for any more.
+    pub(crate) fn forget(&mut self, ext_seq: u64) {
+        self.take(ext_seq);
+    }
+
+    fn take(&mut self, ext_seq: u64) -> Option<Missing> {
+        let at = self
+            .missing
+            .binary_search_by_key(&ext_seq, |missing| missing.ext_seq)
+            .ok()?;
+        let missing = self.missing.remove(at)?;
+        if self.missing.is_empty() {
+            self.ask_at = None;
+        }
+        Some(missing)
     }
 
     /// A keyframe began at `ext_seq`: what is missing before it would show nothing any more.
@@ -178,21 +237,19 @@ impl Gaps {
             self.missing.pop_front();
             stats.give_up(GiveUp::Keyframe, 1);
         }
+        if self.missing.is_empty() {
+            self.ask_at = None;
+        }
     }
 
-    /// When the next request is due.
+    /// When to look at what is missing.
     pub(crate) fn next_deadline(&self) -> Option<Micros> {
-        self.missing.iter().map(|missing| missing.ask_at).min()
+        self.ask_at
     }
 
     /// How many packets are missing.
     pub(crate) fn len(&self) -> usize {
         self.missing.len()
-    }
-
-    /// Round trip to the publisher in microseconds, as far as it is known.
-    pub(crate) fn rtt_us(&self) -> u64 {
-        self.rtt_us
     }
 
     /// Gives up what is past hope; true when something was, and only a keyframe helps.
@@ -209,8 +266,7 @@ impl Gaps {
             stats.give_up(reason, 1);
             false
         });
-        // What reordering was seen fades, or one late packet would slow every repair for ever.
-        self.reorder_us = (self.reorder_us - self.reorder_us / 64).max(REORDER_US_MIN);
+        self.look_again();
         self.missing.len() < before
     }
 
@@ -219,10 +275,10 @@ impl Gaps {
     pub(crate) fn take_due(
         &mut self,
         now: Micros,
+        rtt_us: u64,
         out: &mut [Seq],
         stats: &mut NackStats,
     ) -> usize {
-        let rtt_us = self.rtt_us;
         let due = self
             .missing
             .iter_mut()
@@ -230,13 +286,24 @@ impl Gaps {
         let mut taken = 0;
         for (place, missing) in out.iter_mut().zip(due) {
             *place = Seq(crate::transport::replay::seq_of(missing.ext_seq));
+            if missing.asks == 0 {
+                missing.first_asked_at = now;
+            }
             missing.asks += 1;
-            missing.asked_at = now;
             missing.ask_at = now.plus_us(interval_us(rtt_us, missing.asks));
             taken += 1;
         }
         stats.asked += taken as u64;
+        if taken > 0 {
+            // What reordering was seen fades with what is lost, or one late packet would slow every repair for ever.
+            self.reorder_us = (self.reorder_us - self.reorder_us / 64).max(REORDER_US_MIN);
+        }
+        self.look_again();
         taken
+    }
+
+    fn look_again(&mut self) {
+        self.ask_at = self.missing.iter().map(|missing| missing.ask_at).min();
     }
 }
 
@@ -259,7 +326,7 @@ mod tests {
 
     fn due(gaps: &mut Gaps, now: Micros, stats: &mut NackStats) -> Vec<u16> {
         let mut seqs = [Seq(0); 64];
-        let taken = gaps.take_due(now, &mut seqs, stats);
+        let taken = gaps.take_due(now, RTT_US_DEFAULT, &mut seqs, stats);
         seqs[..taken].iter().map(|seq| seq.0).collect()
     }
 
@@ -284,10 +351,11 @@ mod tests {
         let (mut gaps, mut stats) = (Gaps::default(), NackStats::default());
         gaps.on_advance(ms(0), 9, 11, &mut stats);
         assert_eq!(gaps.next_deadline(), Some(Micros(REORDER_US_MIN)));
-        assert!(gaps.on_late(ms(1), 10, Way::Original, &mut stats));
-        assert!(gaps.len() == 0);
+        let mut rtt = RoundTrip::default();
+        gaps.on_late(ms(1), 10, Way::Original, &mut rtt, &mut stats);
+        assert_eq!((gaps.len(), gaps.next_deadline()), (0, None));
         gaps.on_advance(ms(2), 11, 13, &mut stats);
-        assert!(gaps.on_late(ms(10), 12, Way::Original, &mut stats));
+        gaps.on_late(ms(10), 12, Way::Original, &mut rtt, &mut stats);
         gaps.on_advance(ms(20), 13, 15, &mut stats);
         assert_eq!(
             gaps.next_deadline(),
@@ -297,24 +365,57 @@ mod tests {
         assert_eq!((stats.reordered, stats.asked), (2, 0));
     }
 
-    #[test]
-    fn the_round_trip_is_learned_from_answers_to_a_first_request() {
+    /// The estimate after 60 losses, each answered by `way` a true round trip after a request, and how many requests
+    /// that took.
+    fn learned(true_us: u64, way: Way) -> (u64, u64) {
         let (mut gaps, mut stats) = (Gaps::default(), NackStats::default());
+        let mut round_trip = RoundTrip::default();
         let mut highest = 0;
         for n in 0..60u64 {
-            let now = ms(n * 1_000);
-            gaps.on_advance(now, highest, highest + 2, &mut stats);
-            let asked_at = now.plus_us(REORDER_US_MIN);
-            assert_eq!(due(&mut gaps, asked_at, &mut stats).len(), 1);
-            gaps.on_late(asked_at.plus_ms(40), highest + 1, Way::Rtx, &mut stats);
+            let begin = ms(n * 4_000);
+            gaps.on_advance(begin, highest, highest + 2, &mut stats);
+            let mut answer_at = None;
+            for us in (0..3_000_000).step_by(1_000) {
+                let now = begin.plus_us(us);
+                if answer_at.is_some_and(|at| at <= now) {
+                    gaps.on_late(now, highest + 1, way, &mut round_trip, &mut stats);
+                    break;
+                }
+                let mut seqs = [Seq(0); 4];
+                let taken = gaps.take_due(now, round_trip.us(), &mut seqs, &mut stats);
+                if taken > 0 {
+                    answer_at.get_or_insert(now.plus_us(true_us));
+                }
+            }
             highest += 2;
         }
-        assert!(
-            (39_000..42_000).contains(&gaps.rtt_us()),
-            "{}",
-            gaps.rtt_us()
-        );
         assert_eq!(stats.repaired, 60);
+        (round_trip.us(), stats.asked)
+    }
+
+    #[test]
+    fn the_round_trip_is_learned_however_long_it_is() {
+        for way in [Way::Rtx, Way::Original] {
+            for true_ms in [60, 130, 200, 400, 700] {
+                let (rtt_us, asked) = learned(true_ms * 1_000, way);
+                let near = true_ms * 950..true_ms * 1_100;
+                assert!(near.contains(&rtt_us), "{true_ms} ms: {rtt_us} us");
+                assert!(asked < 80, "{true_ms} ms: {asked} requests for 60 losses");
+            }
+        }
+    }
+
+    #[test]
+    fn now_and_then_a_lost_request_does_not_lengthen_the_estimate() {
+        let mut round_trip = RoundTrip::default();
+        for n in 0..200 {
+            if n % 5 == 0 {
+                round_trip.on_ambiguous_answer(300_000);
+            } else {
+                round_trip.on_answer(50_000);
+            }
+        }
+        assert!(round_trip.us() < 51_000, "{}", round_trip.us());
     }
 
     #[test]

@@ -41,9 +41,10 @@ pub(crate) struct Media<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Receiver {
     streams: Vec<(Bound, Stream)>,
-    /// SSRCs that others replaced, and when, oldest first. A late packet of one of them must not take its layer
-    /// back: every slot that shows it would wait for a keyframe, twice.
-    replaced: Vec<(u32, Micros)>,
+    /// SSRCs that others replaced or whose track ended, and when, oldest first. A late packet of one of them must not
+    /// take a layer: every slot that shows it would wait for a keyframe, twice, and might be shown what is not of
+    /// its track.
+    retired: Vec<(u32, Micros)>,
     pub(crate) arrivals: Arrivals,
     /// The media SSRC of the last transport-wide numbered packet: feedback must name one.
     pub(crate) last_ssrc: u32,
@@ -119,20 +120,17 @@ impl Receiver {
         tracks: &Table<Track>,
         owned: &[Key],
     ) -> Option<(Bound, bool)> {
-        self.replaced.retain(|&(_, at)| now.since(at) < LATE_US_MAX);
-        if self.replaced.iter().any(|&(ssrc, _)| ssrc == view.ssrc()) {
+        self.retired.retain(|&(_, at)| now.since(at) < LATE_US_MAX);
+        if self.retired.iter().any(|&(ssrc, _)| ssrc == view.ssrc()) {
             return None;
         }
         let bound = resolve(view, extensions, tracks, owned)?;
-        let place = self.streams.iter().position(|(other, _)| *other == bound);
-        let before = place.map(|place| self.streams.remove(place));
-        if let Some((_, stream)) = &before {
-            if self.replaced.len() >= SSRCS_PER_SESSION_MAX {
-                self.replaced.remove(0);
-            }
-            self.replaced.push((stream.ssrc, now));
+        let restarted = self.retire(now, |other| other == bound);
+        if restarted && !bound.rtx {
+            // What its retransmission stream repeats is numbered as the encoder before numbered it.
+            let rtx = Bound { rtx: true, ..bound };
+            self.retire(now, |other| other == rtx);
         }
-        let restarted = before.is_some();
         if self.streams.len() >= SSRCS_PER_SESSION_MAX {
             return None;
         }
@@ -142,8 +140,25 @@ impl Receiver {
     }
 
     /// Forgets the streams of a track that ended.
-    pub(crate) fn forget(&mut self, track: Key) {
-        self.streams.retain(|(bound, _)| bound.track != track);
+    pub(crate) fn forget(&mut self, now: Micros, track: Key) {
+        self.retire(now, |bound| bound.track == track);
+    }
+
+    /// Takes streams away; true when there were any.
+    fn retire(&mut self, now: Micros, which: impl Fn(Bound) -> bool) -> bool {
+        let before = self.streams.len();
+        let retired = &mut self.retired;
+        self.streams.retain(|(bound, stream)| {
+            let goes = which(*bound);
+            if goes {
+                if retired.len() >= SSRCS_PER_SESSION_MAX {
+                    retired.remove(0);
+                }
+                retired.push((stream.ssrc, now));
+            }
+            !goes
+        });
+        self.streams.len() < before
     }
 }
 
@@ -192,11 +207,15 @@ fn resolve(
             .any(|c| c.pt == view.payload_type() || c.rtx_pt == Some(view.payload_type()))
     };
     let (key, track) = match mid {
-        Some(mid) => candidates().find(|(_, track)| track.spec.mid.as_bytes() == mid)?,
+        Some(mid) => {
+            candidates().find(|(_, track)| track.spec.mid.as_bytes() == mid && has_pt(track))?
+        }
         None => {
             let mut matching = candidates().filter(|(_, track)| has_pt(track));
             let only = matching.next()?;
-            if matching.next().is_some() {
+            // Where the offer named its SSRCs, another one without a mid is not known to be of this track.
+            let is_named = only.1.spec.encodings.iter().any(|e| e.ssrc.is_some());
+            if is_named || matching.next().is_some() {
                 return None;
             }
             only

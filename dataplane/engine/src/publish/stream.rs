@@ -5,7 +5,7 @@ use codecs::rtcp::ReportBlock;
 use codecs::rtp::Seq;
 
 use super::clock::{SenderClock, middle_32};
-use super::nack::{Gaps, NackStats, Way};
+use super::nack::{Gaps, NackStats, RoundTrip, Way};
 use crate::limits::MISSING_PER_STREAM_MAX;
 use crate::time::Micros;
 use crate::transport::replay::{RtpReplayWindow, seq_of};
@@ -43,6 +43,15 @@ pub(crate) enum Arrived {
     Duplicate,
 }
 
+/// A packet as it came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Packet {
+    pub(crate) ext_seq: u64,
+    pub(crate) way: Way,
+    /// When the kernel received it.
+    pub(crate) arrival: Micros,
+}
+
 /// Where a late packet stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Late {
@@ -76,14 +85,19 @@ impl Stream {
     pub(crate) fn arrive(
         &mut self,
         now: Micros,
-        ext_seq: u64,
-        way: Way,
+        packet: Packet,
         repair: bool,
+        round_trip: &mut RoundTrip,
         stats: &mut NackStats,
     ) -> Arrived {
+        let Packet {
+            ext_seq,
+            way,
+            arrival,
+        } = packet;
         let Some(seen) = &mut self.seen else {
             self.seen = Some(RtpReplayWindow::starting_with(ext_seq));
-            self.since = now;
+            self.since = arrival;
             return Arrived::Newest;
         };
         if !seen.admits(ext_seq) {
@@ -92,7 +106,7 @@ impl Stream {
         let highest = seen.highest();
         seen.mark(ext_seq);
         if ext_seq < highest {
-            self.gaps.on_late(now, ext_seq, way, stats);
+            self.gaps.on_late(now, ext_seq, way, round_trip, stats);
             return Arrived::Late(Late {
                 highest,
                 since: self.since,
@@ -111,6 +125,7 @@ impl Stream {
             Some(seen) if seen.admits(ext_seq) => seen.mark(ext_seq),
             Some(_) => {}
         }
+        self.gaps.forget(ext_seq);
     }
 
     /// The extended number of `seq`, which a retransmission names: near the newest of this stream, and not so far
@@ -120,6 +135,13 @@ impl Stream {
         let distance = seq.distance(Seq(seq_of(highest)));
         let ext_seq = highest.checked_add_signed(i64::from(distance))?;
         (ext_seq <= highest + MISSING_PER_STREAM_MAX as u64).then_some(ext_seq)
+    }
+
+    /// The highest extended number that arrived, by whichever way.
+    pub(crate) fn newest(&self) -> u64 {
+        self.seen
+            .as_ref()
+            .map_or(self.highest_seq, RtpReplayWindow::highest)
     }
 
     /// A keyframe began at `ext_seq`.
@@ -141,10 +163,11 @@ impl Stream {
     pub(crate) fn take_due(
         &mut self,
         now: Micros,
+        rtt_us: u64,
         out: &mut [Seq],
         stats: &mut NackStats,
     ) -> usize {
-        self.gaps.take_due(now, out, stats)
+        self.gaps.take_due(now, rtt_us, out, stats)
     }
 
     /// When a missing packet is to be asked for.
@@ -155,11 +178,6 @@ impl Stream {
     /// Packets that are missing and asked for.
     pub(crate) fn missing(&self) -> usize {
         self.gaps.len()
-    }
-
-    /// Round trip to the publisher, as its answers show it.
-    pub(crate) fn rtt_us(&self) -> u64 {
-        self.gaps.rtt_us()
     }
 
     /// Counts one packet. The replay window of SRTP has already dropped doubles.

@@ -6,6 +6,7 @@ use dataplane_api::media::{MediaKind, PayloadType};
 
 use super::keyframe::KeyframeBudget;
 use crate::limits::TRACK_SILENT_US;
+use crate::pool::PacketMeta;
 use crate::table::Key;
 use crate::time::Micros;
 
@@ -17,6 +18,28 @@ const LAYER_SILENT_US: u64 = 1_000_000;
 pub(crate) struct Layer {
     pub(crate) heard_at: Option<Micros>,
     pub(crate) keyframes: KeyframeBudget,
+    /// The extended number behind its newest packet.
+    next_seq: u64,
+    /// A slot showed it when its last packet was offered.
+    shown: bool,
+    /// It does not say which of its packets begin a keyframe.
+    blind: bool,
+}
+
+impl Layer {
+    /// A packet of it is offered to the slots.
+    pub(crate) fn on_packet(&mut self, meta: &PacketMeta) {
+        self.next_seq = self.next_seq.max(meta.ext_seq + 1);
+        self.blind = meta.switch_point && !meta.keyframe;
+        if meta.keyframe {
+            self.keyframes.on_keyframe(meta.ext_seq);
+        }
+    }
+
+    fn is_heard(&self, now: Micros) -> bool {
+        self.heard_at
+            .is_some_and(|at| now.since(at) < LAYER_SILENT_US)
+    }
 }
 
 /// One slot that is filled from a track.
@@ -104,38 +127,103 @@ impl Track {
         false
     }
 
-    /// The layer to show: the highest that was heard within a second, else the highest of all. Which
-    /// layer suits whom is decided per viewer once there are estimates.
+    /// The layer to show: the highest that was heard within a second, else the one that was heard last, else the
+    /// highest of all. Which layer suits whom is decided per viewer once there are estimates.
     pub(crate) fn best_layer(&self, now: Micros) -> u8 {
-        let alive = |layer: &Layer| {
-            layer
-                .heard_at
-                .is_some_and(|at| now.since(at) < LAYER_SILENT_US)
+        let last_heard = || {
+            let heard = self.layers.iter().enumerate();
+            heard
+                .filter_map(|(n, layer)| Some((layer.heard_at?, n)))
+                .max()
+                .map(|(_, n)| n)
         };
         let best = self
             .layers
             .iter()
-            .rposition(alive)
+            .rposition(|layer| layer.is_heard(now))
+            .or_else(last_heard)
             .unwrap_or(self.layers.len().saturating_sub(1));
         u8::try_from(best).unwrap_or(0)
     }
 
-    /// When a keyframe that somebody waits for may be asked for again. A layer that was never heard has no
-    /// SSRC to ask; its first packet brings the wish up again.
-    pub(crate) fn next_keyframe_request(&self) -> Option<Micros> {
-        (0u8..)
-            .zip(&self.layers)
-            .filter(|(_, layer)| layer.heard_at.is_some())
-            .filter_map(|(n, layer)| layer.keyframes.next_deadline(n))
-            .min()
+    /// Whether packets of the layer come.
+    pub(crate) fn is_heard(&self, now: Micros, layer: u8) -> bool {
+        self.layers
+            .get(usize::from(layer))
+            .is_some_and(|layer| layer.is_heard(now))
     }
 
-    /// Asks for a keyframe of a layer.
-    pub(crate) fn want_keyframe(&mut self, layer: u8) {
+    /// Whether a slot shows the layer or waits for it. All slots wait for the best layer; which layers are shown
+    /// is noted when their packets are offered, so that this costs nothing a packet. A slot that went since the
+    /// layer's last packet still counts.
+    pub(crate) fn is_watched(&self, now: Micros, layer: u8) -> bool {
+        let is_shown = || {
+            self.layers
+                .get(usize::from(layer))
+                .is_some_and(|layer| layer.shown)
+        };
+        !self.subscribers.is_empty() && (layer == self.best_layer(now) || is_shown())
+    }
+
+    /// A packet of the layer was offered: `shown` says whether a slot shows the layer since.
+    pub(crate) fn set_shown(&mut self, layer: u8, shown: bool) {
+        if let Some(layer) = self.layers.get_mut(usize::from(layer)) {
+            layer.shown = shown;
+        }
+    }
+
+    /// A layer comes under a new SSRC: its numbers have nothing to do with those before.
+    pub(crate) fn restart_layer(&mut self, layer: u8) {
+        if let Some(layer) = self.layers.get_mut(usize::from(layer)) {
+            layer.next_seq = 0;
+            layer.keyframes.restart();
+        }
+    }
+
+    /// The extended number behind the newest packet of the layer.
+    pub(crate) fn next_seq(&self, layer: u8) -> u64 {
+        self.layers
+            .get(usize::from(layer))
+            .map_or(0, |layer| layer.next_seq)
+    }
+
+    /// When a keyframe that somebody wishes may be asked for. A layer that was never heard has no SSRC to ask; its
+    /// wish waits for the first packet.
+    pub(crate) fn next_keyframe_request(&self, now: Micros) -> Option<Micros> {
+        self.keyframe_requests(now).map(|(_, at, _)| at).min()
+    }
+
+    /// The layers to ask for a keyframe: when, and since when they were not asked. A wish for a layer that nobody
+    /// watches any more is not passed on: whoever watches it next wishes a keyframe anyway.
+    pub(crate) fn keyframe_requests(
+        &self,
+        now: Micros,
+    ) -> impl Iterator<Item = (u8, Micros, Option<Micros>)> {
+        (0u8..)
+            .zip(&self.layers)
+            .filter(move |&(n, layer)| layer.heard_at.is_some() && self.is_watched(now, n))
+            .filter_map(|(n, layer)| {
+                let at = layer.keyframes.next_deadline(n)?;
+                Some((n, at, layer.keyframes.asked_at()))
+            })
+    }
+
+    /// A layer is asked for a keyframe. A wish is repeated until one begins, except where that would be for ever.
+    /// Of a blind layer nobody knows when one begins. A silent one may be a screen that stands still, which sends
+    /// nothing until it is asked, or gone: once tells which.
+    pub(crate) fn on_keyframe_asked(&mut self, now: Micros, layer: u8) {
+        if let Some(layer) = self.layers.get_mut(usize::from(layer)) {
+            let is_last = layer.blind || !layer.is_heard(now);
+            layer.keyframes.on_asked(now, is_last);
+        }
+    }
+
+    /// Wishes a keyframe of a layer, one that begins at the extended number `from` or behind it.
+    pub(crate) fn want_keyframe(&mut self, layer: u8, from: u64) {
         if self.is_video()
             && let Some(layer) = self.layers.get_mut(usize::from(layer))
         {
-            layer.keyframes.want();
+            layer.keyframes.want(from);
         }
     }
 }

@@ -4,8 +4,12 @@ mod class;
 mod continuity;
 mod edge;
 mod frame;
+mod limits;
 mod peer;
 mod repair;
+mod rtcp;
+mod wishes;
+mod wrap;
 
 use dataplane_api::command::{Close, Command, Subscribe, Unsubscribe};
 use dataplane_api::ids::{SlotId, TrackId};

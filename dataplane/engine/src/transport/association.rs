@@ -26,8 +26,17 @@ const LAST_FLIGHT_REPEATS_MAX: u32 = 32;
 /// A flight is repeated at the latest after this, unanswered. The machine doubles its timer from 200 ms, so that
 /// within the deadline a flight of its own leaves six times: where a third of all datagrams is lost in each
 /// direction, every fiftieth join would fail for that. A flight has 1 to 2 KiB, which makes this 40 kbit/s, for
-/// at most ten seconds, to a peer that ICE has validated.
+/// at most ten seconds.
+///
+/// A lite agent learns from a check that the sender has the password, not that it is where it says: a server's first
+/// flight may go to somebody who never asked for it, until something answers it. So until then it is repeated
+/// like this a few times only, which is what such loss needs, and by the machine's slowing timer after that. The
+/// answer can be forged as well, by the one peer that has the password of this session; what it makes us send is
+/// then at most 50 KiB, once a session.
 const FLIGHT_REPEAT_US: u64 = 400_000;
+
+/// Repetitions of a server's first flight before anything answers it, besides the machine's own.
+const UNANSWERED_REPEATS_MAX: u32 = 6;
 
 /// How often a server that answered nothing yet may start over. What makes it do so costs a forger as many
 /// datagrams.
@@ -51,6 +60,8 @@ enum State {
         intake: Intake,
         /// What was sent last, and when.
         flight: Option<(Micros, Vec<Box<[u8]>>)>,
+        /// How often our flight may be repeated, unless something answers the first one.
+        unanswered_repeats: Option<u32>,
     },
     Keyed {
         last_flight: LastFlight,
@@ -87,6 +98,7 @@ impl Association {
                 deadline,
                 intake: Intake::new(role),
                 flight: None,
+                unanswered_repeats: (role == Role::Server).then_some(UNANSWERED_REPEATS_MAX),
             },
         }
     }
@@ -127,7 +139,17 @@ impl Association {
     /// Whether the machine may see this datagram of the handshake.
     pub(super) fn admits(&mut self, datagram: &[u8]) -> bool {
         match &mut self.state {
-            State::Handshaking { intake, .. } => intake.admits(datagram),
+            State::Handshaking {
+                intake,
+                unanswered_repeats,
+                ..
+            } => {
+                let admitted = intake.admits(datagram);
+                if admitted && is_beyond_client_hello(datagram) {
+                    *unanswered_repeats = None;
+                }
+                admitted
+            }
             State::Keyed { .. } => false,
         }
     }
@@ -137,10 +159,14 @@ impl Association {
     pub(super) fn due(&self, timeout: Option<Micros>) -> Option<Micros> {
         match &self.state {
             State::Handshaking {
-                deadline, flight, ..
+                deadline,
+                flight,
+                unanswered_repeats,
+                ..
             } => {
                 let repeat_at = flight
                     .as_ref()
+                    .filter(|_| *unanswered_repeats != Some(0))
                     .map(|(sent, _)| sent.plus_us(FLIGHT_REPEAT_US));
                 [timeout, repeat_at, Some(*deadline)]
                     .into_iter()
@@ -232,17 +258,24 @@ impl Association {
     /// What leaves after a step of the handshake: what the machine said, or else its last flight again when that
     /// is due. The datagrams are the same, so a peer that has them drops them as repetitions.
     fn sent_or_repeated(&mut self, now: Micros, said: Vec<Box<[u8]>>) -> Vec<Box<[u8]>> {
-        let State::Handshaking { flight, .. } = &mut self.state else {
+        let State::Handshaking {
+            flight,
+            unanswered_repeats,
+            ..
+        } = &mut self.state
+        else {
             return said;
         };
+        let may_repeat = *unanswered_repeats != Some(0);
         if !said.is_empty() {
             let said = newest_flight(self.role, said);
             *flight = Some((now, said.clone()));
             return said;
         }
         match flight {
-            Some((sent, datagrams)) if now.since(*sent) >= FLIGHT_REPEAT_US => {
+            Some((sent, datagrams)) if may_repeat && now.since(*sent) >= FLIGHT_REPEAT_US => {
                 *sent = now;
+                *unanswered_repeats = unanswered_repeats.map(|left| left.saturating_sub(1));
                 datagrams.clone()
             }
             _ => said,
@@ -383,6 +416,15 @@ fn behind(datagram: &[u8], old: impl Fn(&Record<'_>) -> bool) -> Option<Box<[u8]
         .sum();
     let rest = datagram.get(old_bytes..)?;
     (!rest.is_empty()).then(|| rest.into())
+}
+
+/// Whether a datagram does not begin with a ClientHello.
+fn is_beyond_client_hello(datagram: &[u8]) -> bool {
+    let first = Records::of(datagram).flatten().next();
+    first.is_some_and(|record| {
+        let fragment = record.fragments().flatten().next();
+        fragment.is_none_or(|fragment| fragment.message_type != CLIENT_HELLO)
+    })
 }
 
 /// Whether a record belongs to flight 5 of RFC 6347 section 4.2.4, seen in plaintext.

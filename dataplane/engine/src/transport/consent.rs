@@ -5,8 +5,6 @@
 //! media has to do. A peer that did send periodic checks is held to them: its media alone says that it sends,
 //! not that it still listens.
 
-use turn::stun::TransactionId;
-
 use crate::limits::{CHECKER_CHECKS, CHECKER_GAP_US, CONSENT_GRACE_US, CONSENT_US, ICE_TIMEOUT_US};
 use crate::time::Micros;
 
@@ -23,7 +21,6 @@ pub(crate) struct Consent {
     /// The peer's first check, its first nomination, then the last check that counted.
     counted_at: Option<Micros>,
     nominated: bool,
-    last_check: Option<TransactionId>,
     lapsed: bool,
 }
 
@@ -36,21 +33,16 @@ impl Consent {
             counted: 0,
             counted_at: None,
             nominated: false,
-            last_check: None,
             lapsed: false,
         }
     }
 
-    /// A valid check.
-    pub(crate) fn on_check(&mut self, now: Micros, id: TransactionId, nominated: bool) {
+    /// A valid check under a transaction id that was not seen before. One that repeats an id consents to nothing:
+    /// whoever once saw it can send it again.
+    pub(crate) fn on_check(&mut self, now: Micros, nominated: bool) {
         self.checked_at = Some(now);
         self.heard_at = Some(now);
         self.lapsed = false;
-        // A check repeated under its transaction id says that our answer was lost, not that the peer checks
-        // periodically.
-        if self.last_check.replace(id) == Some(id) {
-            return;
-        }
         if nominated && !self.nominated {
             // Whatever came before belongs to the choice of a pair, however long that took.
             self.nominated = true;
@@ -147,15 +139,11 @@ mod tests {
         Micros::ZERO.plus_ms(ms)
     }
 
-    fn id(n: u8) -> TransactionId {
-        TransactionId([n; 12])
-    }
-
-    /// A peer whose checks come every `interval_ms`, each under its own id.
+    /// A peer whose checks come every `interval_ms`.
     fn checking(checks: u8, interval_ms: u64) -> Consent {
         let mut consent = Consent::new(at(0));
         for n in 0..checks {
-            consent.on_check(at(u64::from(n) * interval_ms), id(n), true);
+            consent.on_check(at(u64::from(n) * interval_ms), true);
         }
         consent
     }
@@ -171,25 +159,15 @@ mod tests {
     }
 
     #[test]
-    fn a_check_repeated_for_want_of_an_answer_counts_once() {
-        let mut consent = Consent::new(at(0));
-        // libnice doubles from 500 ms under one transaction id.
-        for ms in [0, 500, 1_500, 3_500, 7_500, 15_500] {
-            consent.on_check(at(ms), id(1), true);
-        }
-        assert!(!consent.is_checker());
-    }
-
-    #[test]
     fn choosing_a_pair_may_take_long() {
         let mut consent = Consent::new(at(0));
         for n in 0..10 {
-            consent.on_check(at(u64::from(n) * 2_500), id(n), false);
+            consent.on_check(at(n * 2_500), false);
         }
-        consent.on_check(at(25_000), id(10), true);
+        consent.on_check(at(25_000), true);
         assert!(!consent.is_checker(), "the nomination ends the choice");
         for n in 11..14 {
-            consent.on_check(at(u64::from(n) * 2_500), id(n), false);
+            consent.on_check(at(n * 2_500), false);
         }
         assert!(consent.is_checker());
     }
@@ -217,7 +195,7 @@ mod tests {
         consent.on_packet(at(40_001));
         assert!(consent.has_lapsed(), "its media changes nothing");
         assert_eq!(consent.ends_at(), at(44_500));
-        consent.on_check(at(41_000), id(99), false);
+        consent.on_check(at(41_000), false);
         assert!(!consent.has_lapsed(), "the network came back in time");
     }
 
@@ -236,7 +214,7 @@ mod tests {
         consent.on_restart(at(44_000));
         assert!(consent.has_lapsed(), "nothing is sent on an old promise");
         assert_eq!(consent.ends_at(), at(74_000));
-        consent.on_check(at(45_000), id(77), true);
+        consent.on_check(at(45_000), true);
         assert!(!consent.has_lapsed() && consent.is_checker());
         assert_eq!(consent.ends_at(), at(79_500));
     }

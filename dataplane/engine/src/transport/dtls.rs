@@ -3,7 +3,12 @@
 //!
 //! Every error of the machine is its end, and before there are keys nobody can tell the peer from one who forges
 //! the peer's address. So the machine is spared what a peer in its role never says: alerts in plaintext, messages
-//! of the other side or out of their place, fragments that contradict themselves.
+//! of the other side or out of their place, fragments that contradict themselves, protected records that have not
+//! the length of a Finished or an alert.
+//!
+//! What remains is a protected record of the right length whose tag is wrong: forged by somebody who can send from
+//! the peer's address in the few milliseconds until its Finished is through, or damaged so that the UDP checksum
+//! still fits. It ends the machine, and with it the session; the client has to join again.
 
 use super::keys::Role;
 
@@ -48,6 +53,12 @@ const OF_SERVER: Script = &[
 const RECORD_HEADER_BYTES: usize = 13;
 /// Type, length, message sequence, fragment offset, fragment length (RFC 6347 section 4.2.2).
 const FRAGMENT_HEADER_BYTES: usize = 12;
+
+/// Body of the record of a Finished under AES-GCM, the only suites there are: explicit nonce, fragment header,
+/// verify_data, tag (RFC 5246 section 7.4.9, RFC 5288 section 3).
+const FINISHED_BODY_BYTES: usize = 8 + FRAGMENT_HEADER_BYTES + 12 + 16;
+/// The same of an alert (RFC 5246 section 7.2).
+const ALERT_BODY_BYTES: usize = 8 + 2 + 16;
 
 /// Longest handshake message. A certificate chain of three is below 5 KiB (security.md D3).
 const MESSAGE_BYTES_MAX: u32 = 16 * 1_024;
@@ -288,10 +299,13 @@ impl Contents {
             // There are no epochs beyond the first protected one (no renegotiation), no application data before
             // a handshake completes, and an alert in plaintext is anybody's (RFC 6347 section 4.1.2.7): a peer
             // that gives up is noticed by the deadline.
-            if record.epoch > 1
-                || record.content_type == APPLICATION_DATA
-                || (record.content_type == ALERT && record.epoch == 0)
-            {
+            let is_possible = match (record.epoch, record.content_type) {
+                (0, CHANGE_CIPHER_SPEC | HANDSHAKE) => true,
+                (1, HANDSHAKE) => record.body.len() == FINISHED_BODY_BYTES,
+                (1, ALERT) => record.body.len() == ALERT_BODY_BYTES,
+                _ => false,
+            };
+            if !is_possible {
                 return Err(Malformed);
             }
             let mut fragments = 0;
@@ -409,6 +423,27 @@ mod tests {
         let mut behind = typed_fragment(11, 1, 40, 0, &[7; 40]);
         behind.extend(fatal_alert);
         assert!(!server.admits(&behind));
+    }
+
+    /// The machine ends over a protected record it cannot open, so most of what is none never reaches it.
+    #[test]
+    fn a_protected_record_has_the_length_of_a_finished_or_an_alert() {
+        for content_type in [20, 21, 22, 23] {
+            for epoch in [1, 2, u8::MAX] {
+                let admitted = (1..=300_u16).filter(|len| {
+                    let mut record = vec![content_type, 0xfe, 0xfd, 0, epoch, 0, 0, 0, 0, 0, 1];
+                    record.extend(len.to_be_bytes());
+                    record.resize(13 + usize::from(*len), 7);
+                    Intake::new(Role::Server).admits(&record)
+                });
+                let expected: &[u16] = match (content_type, epoch) {
+                    (21, 1) => &[26],
+                    (22, 1) => &[48],
+                    _ => &[],
+                };
+                assert_eq!(admitted.collect::<Vec<_>>(), expected);
+            }
+        }
     }
 
     #[test]

@@ -171,8 +171,10 @@ impl Handshakes {
     pub fn new(identity: Identity, base: Instant) -> Handshakes {
         let config = dimpl::Config::builder()
             .mtu(MTU_BYTES)
-            // ICE has proved that the peer receives at its address: a cookie would prove it again for
-            // another round trip.
+            // A lite agent learns from a check that the sender has the password, not that it receives where it
+            // says. A cookie would show that for another round trip of every join; instead the first flight is
+            // repeated a dozen times at most until it is answered, which bounds what one ClientHello of a
+            // participant can make us send to a stranger to a few KiB.
             .use_server_cookie(false)
             .require_client_certificate(true)
             .flight_start_rto(FLIGHT_RTO)

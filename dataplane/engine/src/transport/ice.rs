@@ -6,7 +6,9 @@ use turn::stun::{IntegrityKey, TransactionId};
 use super::consent::Consent;
 pub(crate) use super::paths::PathChange;
 use super::paths::Paths;
+use super::seen::{Novelty, SeenChecks};
 use crate::packet::Path;
+use crate::reason::DropReason;
 use crate::time::Micros;
 
 /// Both sides' user fragments and passwords.
@@ -17,6 +19,8 @@ struct Credentials {
     key: IntegrityKey,
     remote_ufrag: String,
     remote_pwd: String,
+    /// The checks that used them.
+    seen: SeenChecks,
 }
 
 impl Credentials {
@@ -32,6 +36,7 @@ impl Credentials {
             local_pwd,
             remote_ufrag,
             remote_pwd,
+            seen: SeenChecks::default(),
         }
     }
 
@@ -69,7 +74,8 @@ pub(crate) struct Check {
 pub(crate) struct IceAgent {
     credentials: Credentials,
     /// What the peer uses until it has the answer to its restart, which may be lost on the way: until the
-    /// first check under the new credentials the old ones are as good, so that a restart interrupts nothing.
+    /// first check under the new credentials the old ones are as good, so that a restart interrupts nothing. After
+    /// several restarts without a check they are the last ones that the peer has shown to have.
     previous: Option<Credentials>,
     paths: Paths,
     consent: Consent,
@@ -119,7 +125,9 @@ impl IceAgent {
         remote_pwd: String,
     ) {
         let next = Credentials::new(local_ufrag, local_pwd, remote_ufrag, remote_pwd);
-        self.previous = Some(std::mem::replace(&mut self.credentials, next));
+        let last = std::mem::replace(&mut self.credentials, next);
+        // What waits here was not replaced by a check under `last`, so nobody has shown to have `last`.
+        self.previous.get_or_insert(last);
         self.paths.on_restart();
         self.consent.on_restart(now);
     }
@@ -129,19 +137,62 @@ impl IceAgent {
         self.credentials.remote_ufrag == ufrag && self.credentials.remote_pwd == pwd
     }
 
-    /// A valid check.
+    /// Whether a valid check may change anything: it is no replay, and there is room for its path.
+    /// [`IceAgent::on_valid_check`] then does not refuse it.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn admits(&self, now: Micros, check: &Check) -> Result<(), DropReason> {
+        match self.novelty(check) {
+            Novelty::Replayed => Err(DropReason::StunReplay),
+            // The path is gone: what it was is no reason to have it again.
+            Novelty::Repeated if !self.paths.has(check.path) => Err(DropReason::StunReplay),
+            Novelty::Repeated => Ok(()),
+            Novelty::New if self.paths.has_room(now, check.path, check.nominated) => Ok(()),
+            Novelty::New => Err(DropReason::PathLimit),
+        }
+    }
+
+    /// A valid check. One that repeats its transaction id says that its path works, and nothing else: neither that
+    /// the peer consents nor that it nominates.
     pub(crate) fn on_valid_check(&mut self, now: Micros, check: Check) -> PathChange {
+        match self.novelty(&check) {
+            Novelty::New => {}
+            Novelty::Repeated if self.paths.on_packet(now, check.path) => return PathChange::None,
+            Novelty::Repeated | Novelty::Replayed => return PathChange::Refused,
+        }
         let current = check.generation == Generation::Current;
         let change = self
             .paths
             .on_check(now, check.path, check.nominated, current);
-        if change != PathChange::Refused {
-            self.consent.on_check(now, check.id, check.nominated);
+        if change == PathChange::Refused {
+            return change;
+        }
+        self.consent.on_check(now, check.nominated);
+        if let Some(credentials) = self.credentials_mut(check.generation) {
+            credentials.seen.remember(check.id, check.path);
         }
         if current {
             self.previous = None;
         }
         change
+    }
+
+    fn novelty(&self, check: &Check) -> Novelty {
+        let credentials = match check.generation {
+            Generation::Current => Some(&self.credentials),
+            Generation::Previous => self.previous.as_ref(),
+        };
+        credentials.map_or(Novelty::New, |credentials| {
+            credentials.seen.novelty(check.id, check.path)
+        })
+    }
+
+    fn credentials_mut(&mut self, generation: Generation) -> Option<&mut Credentials> {
+        match generation {
+            Generation::Current => Some(&mut self.credentials),
+            Generation::Previous => self.previous.as_mut(),
+        }
     }
 
     /// An authenticated SRTP or SRTCP packet on a validated path.
@@ -262,6 +313,71 @@ mod tests {
         ice.on_valid_check(at(3_000), check(2, 2, Generation::Current));
         assert_eq!(ice.selected(), Some(path(2)));
         assert_eq!(generation(&ice, b"L:R"), None);
+    }
+
+    /// A peer that restarts twice before it has any answer still uses what it had before the first.
+    #[test]
+    fn what_the_peer_has_shown_to_have_outlives_restarts_it_never_heard_of() {
+        let mut ice = agent();
+        ice.on_valid_check(at(0), check(0, 1, Generation::Current));
+        restart(&mut ice, at(1_000));
+        let [l, lp, r, rp] = ["L3", "lp3", "R3", "rp3"].map(String::from);
+        ice.restart(at(2_000), l, lp, r, rp);
+        assert_eq!(generation(&ice, b"L:R"), Some(Generation::Previous));
+        assert_eq!(generation(&ice, b"L2:R2"), None);
+        assert_eq!(generation(&ice, b"L3:R3"), Some(Generation::Current));
+        ice.on_valid_check(at(3_000), check(1, 1, Generation::Current));
+        assert_eq!(generation(&ice, b"L:R"), None);
+    }
+
+    /// What is captured on the way may be sent again from anywhere.
+    #[test]
+    fn a_replayed_nomination_moves_nothing_and_keeps_nobody() {
+        let mut ice = agent();
+        let captured = check(1, 1, Generation::Current);
+        ice.on_valid_check(at(0), captured);
+        ice.on_valid_check(at(100), check(2, 1, Generation::Current));
+        let ends_at = ice.expires_at();
+        for ms in 200..20_000 {
+            let thief = Check {
+                path: path(9),
+                ..captured
+            };
+            assert_eq!(ice.admits(at(ms), &thief), Err(DropReason::StunReplay));
+            assert_eq!(ice.on_valid_check(at(ms), thief), PathChange::Refused);
+            // From the peer's own address it is answered, and that is all.
+            assert_eq!(ice.admits(at(ms), &captured), Ok(()));
+            assert_eq!(ice.on_valid_check(at(ms), captured), PathChange::None);
+        }
+        assert_eq!(ice.selected(), Some(path(1)));
+        assert_eq!(ice.paths().count(), 1);
+        assert_eq!(ice.expires_at(), ends_at);
+        ice.on_tick(at(30_100));
+        assert_eq!(ice.selected(), None);
+    }
+
+    #[test]
+    fn a_repeated_nomination_does_not_take_back_what_was_nominated_since() {
+        let mut ice = agent();
+        ice.on_valid_check(at(0), check(1, 1, Generation::Current));
+        ice.on_valid_check(at(100), check(2, 2, Generation::Current));
+        ice.on_valid_check(at(200), check(1, 1, Generation::Current));
+        assert_eq!(ice.selected(), Some(path(2)));
+    }
+
+    /// Contracts.md 6: libnice repeats a check under one id, doubling from 500 ms, and two pairs in turn.
+    #[test]
+    fn a_check_repeated_for_want_of_an_answer_counts_once() {
+        let mut ice = agent();
+        for ms in [0, 500, 1_500, 3_500, 7_500, 15_500] {
+            ice.on_valid_check(at(ms), check(1, 1, Generation::Current));
+            ice.on_valid_check(at(ms + 100), check(2, 2, Generation::Current));
+        }
+        for second in 16..120 {
+            ice.on_authenticated(at(second * 1_000), path(1));
+            ice.on_tick(at(second * 1_000));
+            assert!(ice.selected().is_some(), "{second} s");
+        }
     }
 
     #[test]

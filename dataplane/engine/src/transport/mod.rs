@@ -12,5 +12,7 @@ pub mod keys;
 mod nonce;
 mod paths;
 pub mod replay;
+mod seen;
 pub mod srtp;
 pub(crate) mod ufrag;
+mod windows;

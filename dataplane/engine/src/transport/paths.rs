@@ -27,6 +27,9 @@ const PAUSES_WINDOW_US: u64 = 8_000_000;
 const SIGNS_MIN: u32 = 16;
 /// ... over at least this time.
 const ACQUAINTANCE_US: u64 = 2_000_000;
+/// A path whose longest pause is below this is missed soon: above the checks of Chromium (2.5 s), below the
+/// receiver reports of a viewer that sends nothing else (RFC 3550 section 6.3.1), of which one may be lost.
+const CHATTY_PAUSE_US_MAX: u64 = 3_000_000;
 
 /// What a valid check changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +38,7 @@ pub(crate) enum PathChange {
     None,
     /// The path is new and validated. `evicted` was the one silent longest and is forgotten.
     Added { evicted: Option<Path> },
-    /// The session has all the paths it may have, all of them alive.
+    /// The session has all the paths it may have, or the check is a replay.
     Refused,
 }
 
@@ -72,12 +75,25 @@ impl Pauses {
 
     /// How long a silence has to be before it says something.
     fn patience_us(&self, now: Micros) -> u64 {
-        if self.signs < SIGNS_MIN || now.since(self.since) < ACQUAINTANCE_US {
+        if !self.is_acquainted(now) {
             return PATH_SILENT_US;
         }
         let [current, before] = self.longest_us;
         let longest = current.max(before);
         (longest + longest / 2).clamp(PATH_PATIENCE_US_MIN, PATH_SILENT_US)
+    }
+
+    /// How long a silence has to be before the path may be another session's.
+    fn takeover_us(&self, now: Micros) -> u64 {
+        let longest = self.longest_us.into_iter().max().unwrap_or_default();
+        if !self.is_acquainted(now) || longest > CHATTY_PAUSE_US_MAX {
+            return PATH_TAKEOVER_US;
+        }
+        (2 * longest).max(PATH_SILENT_US)
+    }
+
+    fn is_acquainted(&self, now: Micros) -> bool {
+        self.signs >= SIGNS_MIN && now.since(self.since) >= ACQUAINTANCE_US
     }
 }
 
@@ -154,7 +170,7 @@ impl Paths {
             known.nominated_at = nominated_at.or(known.nominated_at);
             known.generation = generation;
         } else {
-            let Ok(evicted) = self.make_room(now) else {
+            let Ok(evicted) = self.make_room(now, nominated) else {
                 return PathChange::Refused;
             };
             self.validated.push(Validated {
@@ -240,7 +256,17 @@ impl Paths {
     pub(crate) fn keeps(&self, now: Micros, path: Path) -> bool {
         self.validated
             .iter()
-            .any(|v| v.path == path && now.since(v.heard_at) < PATH_TAKEOVER_US)
+            .any(|v| v.path == path && now.since(v.heard_at) < v.pauses.takeover_us(now))
+    }
+
+    /// Whether `path` is one of these.
+    pub(crate) fn has(&self, path: Path) -> bool {
+        self.validated.iter().any(|v| v.path == path)
+    }
+
+    /// Whether a check on `path` would not be refused.
+    pub(crate) fn has_room(&self, now: Micros, path: Path, nominated: bool) -> bool {
+        self.has(path) || self.room(now, nominated).is_ok()
     }
 
     /// The path belongs to another session now.
@@ -303,24 +329,39 @@ impl Paths {
         }
     }
 
+    fn make_room(&mut self, now: Micros, nominated: bool) -> Result<Option<Path>, Full> {
+        let evicted = self.room(now, nominated)?;
+        Ok(evicted.map(|index| self.validated.swap_remove(index).path))
+    }
+
     /// Room for one more: a path of an ICE generation that has ended gives way at once, another one when it is
-    /// silent.
-    fn make_room(&mut self, now: Micros) -> Result<Option<Path>, Full> {
+    /// silent. To a nomination one that lives gives way too, or a peer with eight pairs that work could choose none
+    /// of the others; one it never nominated, if there is one. The index of the path that goes.
+    fn room(&self, now: Micros, nominated: bool) -> Result<Option<usize>, Full> {
         if self.validated.len() < PATHS_PER_SESSION_MAX {
             return Ok(None);
         }
-        let current = self.generation;
-        let (index, oldest) = self
+        let is_kept = |v: &Validated| v.generation == self.generation && v.lives(now);
+        let (index, first) = self
             .validated
             .iter()
             .enumerate()
             .filter(|(_, v)| Some(v.path) != self.selected)
-            .min_by_key(|(_, v)| (v.generation == current, v.heard_at))
+            .min_by_key(|(_, v)| {
+                let has_ended = v.generation != self.generation;
+                let lives = v.lives(now);
+                (
+                    !has_ended,
+                    lives,
+                    lives && v.nominated_at.is_some(),
+                    v.heard_at,
+                )
+            })
             .ok_or(Full)?;
-        if oldest.generation == current && oldest.lives(now) {
+        if is_kept(first) && !nominated {
             return Err(Full);
         }
-        Ok(Some(self.validated.swap_remove(index).path))
+        Ok(Some(index))
     }
 }
 

@@ -198,6 +198,62 @@ fn a_ninth_path_replaces_a_silent_one_never_a_live_one() {
     );
 }
 
+/// A peer that chooses a ninth pair is followed, whatever its others do.
+#[test]
+fn a_nominated_path_finds_room_among_live_ones() {
+    let mut paths = Paths::default();
+    for port in 1..=8 {
+        paths.on_check(at(u64::from(port)), path(port), port <= 2, true);
+    }
+    // Egress is on 2; 1 was nominated before, 3 never was and is the oldest of those.
+    assert_eq!(paths.selected(), Some(path(2)));
+    assert!(!paths.has_room(at(100), path(9), false));
+    assert!(paths.has_room(at(100), path(9), true));
+    let change = paths.on_check(at(100), path(9), true, true);
+    let evicted = Some(path(3));
+    assert_eq!(change, PathChange::Added { evicted });
+    assert_eq!(paths.selected(), Some(path(9)));
+    // Where all were nominated, the one that is silent longest goes.
+    for port in [1, 2, 4, 5, 6, 7, 8] {
+        paths.on_check(at(200 + u64::from(port)), path(port), true, true);
+    }
+    let change = paths.on_check(at(300), path(10), true, true);
+    let evicted = Some(path(9));
+    assert_eq!(change, PathChange::Added { evicted });
+}
+
+/// Contracts.md 5: who comes back with the port of his former self waits no longer than it takes to miss that.
+#[test]
+fn a_path_is_anothers_as_soon_as_it_is_missed() {
+    for (pause_ms, kept_ms) in [(20, 5_000), (1_000, 5_000), (2_500, 5_000), (2_600, 5_200)] {
+        let mut paths = Paths::default();
+        paths.on_check(at(0), path(1), true, true);
+        for n in 1..=20 {
+            paths.on_packet(at(n * pause_ms), path(1));
+        }
+        let last_ms = (20 * pause_ms).max(2_000);
+        paths.on_packet(at(last_ms), path(1));
+        // The time it took to get acquainted with a path that says much is a pause of its own.
+        let kept_ms = kept_ms.max(2 * (last_ms - 20 * pause_ms));
+        assert!(
+            paths.keeps(at(last_ms + kept_ms - 1), path(1)),
+            "{pause_ms}"
+        );
+        assert!(!paths.keeps(at(last_ms + kept_ms), path(1)), "{pause_ms}");
+    }
+    // Rare signs of life, of which one may be lost: GStreamer's receiver reports. And a path hardly known.
+    for (pause_ms, signs) in [(3_100, 20), (6_200, 20), (20, 10)] {
+        let mut paths = Paths::default();
+        paths.on_check(at(0), path(1), true, true);
+        for n in 1..=signs {
+            paths.on_packet(at(n * pause_ms), path(1));
+        }
+        let last_ms = signs * pause_ms;
+        assert!(paths.keeps(at(last_ms + 14_999), path(1)), "{pause_ms}");
+        assert!(!paths.keeps(at(last_ms + 15_000), path(1)), "{pause_ms}");
+    }
+}
+
 #[test]
 fn a_restart_finds_room_among_the_paths_it_ends() {
     let mut paths = Paths::default();
@@ -211,7 +267,7 @@ fn a_restart_finds_room_among_the_paths_it_ends() {
         assert!(matches!(change, PathChange::Added { evicted: Some(_) }));
     }
     assert_eq!(paths.selected(), Some(path(1)));
-    let change = paths.on_check(at(100), path(18), true, true);
+    let change = paths.on_check(at(100), path(18), false, true);
     assert_eq!(change, PathChange::Refused);
     paths.on_check(at(100), path(17), true, true);
     assert_eq!(paths.selected(), Some(path(17)));

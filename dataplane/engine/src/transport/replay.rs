@@ -1,9 +1,6 @@
 //! Extended packet indices: the guess of the rollover counter and the replay window (RFC 3711 sections
 //! 3.3.1 and 3.3.2), and the index of an outgoing stream.
 
-use crate::limits::SSRCS_PER_SESSION_MAX;
-use crate::reason::DropReason;
-
 /// One past the last RTP index: a 32-bit rollover counter over a 16-bit sequence number. A key has to be
 /// replaced before it is reached (RFC 3711 section 9.2).
 pub const RTP_INDEX_END: u64 = 1 << 48;
@@ -71,6 +68,16 @@ impl<const WORDS: usize> ReplayWindow<WORDS> {
         window
     }
 
+    /// A window that goes on behind `highest`, of which nothing is known but that it authenticated: every
+    /// index up to it counts as seen.
+    #[must_use]
+    pub fn resuming_above(highest: u64) -> ReplayWindow<WORDS> {
+        ReplayWindow {
+            highest,
+            bits: [u64::MAX; WORDS],
+        }
+    }
+
     /// The highest index marked.
     #[must_use]
     pub fn highest(&self) -> u64 {
@@ -121,59 +128,6 @@ impl<const WORDS: usize> ReplayWindow<WORDS> {
         let place = index % Self::INDICES;
         let word = usize::try_from(place / 64).expect("invariant: a word of the window");
         (word, 1 << (place % 64))
-    }
-}
-
-/// Replay windows by SSRC: at most [`SSRCS_PER_SESSION_MAX`], so a scan of the SSRCs is one or two cache
-/// lines, and the first entry found is usually the last one used.
-#[derive(Debug)]
-pub(crate) struct Windows<W> {
-    ssrcs: Vec<u32>,
-    entries: Vec<W>,
-    recent: usize,
-}
-
-impl<const WORDS: usize> Windows<ReplayWindow<WORDS>> {
-    pub(crate) fn new() -> Self {
-        Windows {
-            ssrcs: Vec::new(),
-            entries: Vec::new(),
-            recent: 0,
-        }
-    }
-
-    /// How many SSRCs have authenticated.
-    pub(crate) fn len(&self) -> usize {
-        self.ssrcs.len()
-    }
-
-    /// The place of `ssrc`; `None` for a new one that may still be added.
-    pub(crate) fn find(&self, ssrc: u32) -> Result<Option<usize>, DropReason> {
-        if self.ssrcs.get(self.recent) == Some(&ssrc) {
-            return Ok(Some(self.recent));
-        }
-        match self.ssrcs.iter().position(|&known| known == ssrc) {
-            Some(at) => Ok(Some(at)),
-            None if self.ssrcs.len() < SSRCS_PER_SESSION_MAX => Ok(None),
-            None => Err(DropReason::SsrcLimit),
-        }
-    }
-
-    /// The window at a place that [`Windows::find`] named.
-    pub(crate) fn at(&self, at: usize) -> &ReplayWindow<WORDS> {
-        &self.entries[at]
-    }
-
-    /// Remembers an authenticated index.
-    pub(crate) fn mark(&mut self, known: Option<usize>, ssrc: u32, index: u64) {
-        if let Some(at) = known {
-            self.entries[at].mark(index);
-            self.recent = at;
-        } else {
-            self.recent = self.ssrcs.len();
-            self.ssrcs.push(ssrc);
-            self.entries.push(ReplayWindow::starting_with(index));
-        }
     }
 }
 

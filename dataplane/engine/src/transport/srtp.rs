@@ -9,8 +9,9 @@ use std::ops::Range;
 use super::cipher::{BadTag, Cipher, RTCP_CLEAR_BYTES, RTCP_INDEX_BYTES, rtcp_aad};
 use super::keys::{MasterKey, Profile, SrtpKeys};
 use super::replay::{
-    RTCP_INDEX_END, RtcpReplayWindow, RtpReplayWindow, Windows, guess_index, roc_of, seq_of,
+    RTCP_INDEX_END, RtcpReplayWindow, RtpReplayWindow, guess_index, roc_of, seq_of,
 };
+use super::windows::Windows;
 use crate::reason::DropReason;
 
 /// The fixed part of an RTP header (RFC 3550 section 5.1).
@@ -92,16 +93,14 @@ impl Opener {
         let seq = u16::from_be_bytes([packet[2], packet[3]]);
         let ssrc = be32(packet, 8);
 
-        let known = self.rtp_windows.find(ssrc)?;
+        let place = self.rtp_windows.find(ssrc)?;
         // The rollover counter of a new SSRC is zero: senders start in the lower half of the sequence
         // numbers so that both ends mean the same (security.md S4).
-        let index = match known {
-            Some(at) => {
-                guess_index(self.rtp_windows.at(at).highest(), seq).ok_or(DropReason::SrtpReplay)?
-            }
+        let index = match self.rtp_windows.highest(place) {
+            Some(highest) => guess_index(highest, seq).ok_or(DropReason::SrtpReplay)?,
             None => u64::from(seq),
         };
-        if known.is_some_and(|at| !self.rtp_windows.at(at).admits(index)) {
+        if !self.rtp_windows.admits(place, index) {
             return Err(DropReason::SrtpReplay);
         }
 
@@ -120,7 +119,7 @@ impl Opener {
         };
         let payload_len = payload_len.map_err(|BadTag| DropReason::SrtpAuth)?;
 
-        self.rtp_windows.mark(known, ssrc, index);
+        self.rtp_windows.mark(place, ssrc, index);
         Ok(Opened {
             index,
             payload: header_len..header_len + payload_len,
@@ -154,8 +153,8 @@ impl Opener {
         let index = word & !RTCP_ENCRYPTED;
         let ssrc = be32(packet, 4);
 
-        let known = self.rtcp_windows.find(ssrc)?;
-        if known.is_some_and(|at| !self.rtcp_windows.at(at).admits(u64::from(index))) {
+        let place = self.rtcp_windows.find(ssrc)?;
+        if !self.rtcp_windows.admits(place, u64::from(index)) {
             return Err(DropReason::SrtpReplay);
         }
 
@@ -176,7 +175,7 @@ impl Opener {
         };
         opened.map_err(|BadTag| DropReason::SrtpAuth)?;
 
-        self.rtcp_windows.mark(known, ssrc, u64::from(index));
+        self.rtcp_windows.mark(place, ssrc, u64::from(index));
         Ok(plain_len)
     }
 }

@@ -141,6 +141,42 @@ fn closing_tells_the_peer() {
     assert!(world.node.handshakes.is_empty());
 }
 
+/// A class that ends: everybody is told, not only the last few.
+#[test]
+fn closing_a_class_tells_everybody() {
+    const CLASS: usize = 100;
+    let mut world = World::new(1);
+    for _ in 0..CLASS {
+        world.admit(Setup::ActPass, Habits::CHROMIUM);
+    }
+    world.run_ms(500);
+    for peer in 0..CLASS {
+        assert!(world.peers[peer].is_keyed());
+        let session = world.peers[peer].session;
+        let close = Command::Close(Close { session });
+        world.node.order(world.now, close);
+    }
+    world.turn();
+    world.run_ms(50);
+    let told = world.peers.iter().filter(|peer| peer.closed.is_some());
+    assert_eq!(told.count(), CLASS);
+}
+
+/// Security.md D5: a worker that never answers leaves no session half open.
+#[test]
+fn a_session_whose_handshake_nobody_drives_ends() {
+    let mut world = World::new(1);
+    world.node.worker_is_lost = true;
+    let peer = world.admit(Setup::ActPass, Habits::CHROMIUM);
+    world.run_ms(HANDSHAKE_DEADLINE_US / 1_000 + 2_000);
+    assert_eq!(world.closed(peer), None);
+    world.run_ms(50);
+    assert_eq!(world.closed(peer), Some(CloseReason::HandshakeFailed));
+    assert_eq!(world.node.shard.population().sessions, 0);
+    world.node.worker_is_lost = false;
+    world.join(Habits::CHROMIUM);
+}
+
 /// Security.md D5: ten seconds from the first valid check.
 #[test]
 fn a_handshake_that_does_not_end_ends_the_session() {

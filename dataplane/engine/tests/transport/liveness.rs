@@ -103,3 +103,24 @@ fn blackouts_end_in_a_picture_or_in_a_clean_end() {
         }
     }
 }
+
+/// Security.md T11: a session lives by its peer, not by whoever has seen one of its checks.
+#[test]
+fn a_replayed_check_keeps_no_dead_session_alive() {
+    let (mut world, _, viewer) = World::class(Habits::CHROMIUM, Habits::CHROMIUM);
+    let captured = world.peers[viewer].check(true);
+    let at = world.peers[viewer].at;
+    world.node.receive(world.now, at, &mut captured.clone());
+    world.run_ms(15_000);
+    world.peers[viewer].frozen = true;
+    let frozen = world.now;
+    for _ in 0..350 {
+        for from in [at, path(9_000)] {
+            world.node.receive(world.now, from, &mut captured.clone());
+        }
+        world.run_ms(100);
+    }
+    assert_eq!(world.closed(viewer), Some(CloseReason::ConsentExpired));
+    assert_eq!(world.media_to(at, frozen.plus_ms(30_050)), 0);
+    assert_eq!(world.media_to(path(9_000), frozen), 0);
+}

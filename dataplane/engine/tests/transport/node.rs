@@ -27,6 +27,8 @@ pub(crate) struct Node {
     pub(crate) shard: Shard,
     pub(crate) handshakes: Handshakes,
     pub(crate) events: Vec<Event>,
+    /// The handshake worker loses what it is told.
+    pub(crate) worker_is_lost: bool,
     /// Sessions in which the node is the server and has not given its keys.
     unkeyed: BTreeSet<SessionId>,
     sent: Sink,
@@ -48,6 +50,7 @@ impl Node {
             shard: Shard::new(config),
             handshakes: Handshakes::new(Identity::generate().unwrap(), base()),
             events: Vec::new(),
+            worker_is_lost: false,
             unkeyed: BTreeSet::new(),
             sent: Sink::default(),
         }
@@ -159,7 +162,9 @@ impl Node {
         self.shard.on_tick(now);
         loop {
             while let Some(input) = self.shard.poll_handshake() {
-                self.handshakes.on_input(now, input);
+                if !self.worker_is_lost {
+                    self.handshakes.on_input(now, input);
+                }
             }
             if self.handshakes.next_deadline().is_some_and(|at| at <= now) {
                 self.handshakes.on_timeout(now);

@@ -1,6 +1,7 @@
 //! Which way egress goes: nominations, backup pairs, new bindings of a NAT, ICE restarts.
 
 use dataplane_engine::packet::Path;
+use dataplane_engine::reason::DropReason;
 
 use crate::peer::{Habits, path};
 use crate::world::World;
@@ -58,8 +59,12 @@ fn egress_follows_a_nomination_at_once() {
     assert!(world.media_to(new, now) > 40);
 }
 
-/// Security.md, fault matrix: a gap of at most 1.5 s, nothing to the old port after 5 s. Chromium checks every
-/// 2.5 s, and nothing of it is authenticated STUN before that.
+/// Security.md, fault matrix: a gap of at most 1.5 s, nothing to the old port after 5 s.
+///
+/// Chromium needs 2.6 s. A path exists here from its first authenticated check on, whatever media arrives before
+/// (security.md S1), Chromium checks every 2.5 s, and it cannot know that its NAT has a new binding: its own packets
+/// still leave, and what it receives merely stops. It checks faster only when its checks go unanswered for longer
+/// than that. The bound is its interval and a round trip.
 #[test]
 fn a_viewer_behind_a_new_binding_sees_media_soon() {
     for (habits, gap_ms_max) in [(Habits::STR0M, 1_500), (Habits::CHROMIUM, 2_600)] {
@@ -79,18 +84,89 @@ fn a_viewer_behind_a_new_binding_sees_media_soon() {
     }
 }
 
-/// Security.md, fault matrix.
+/// Security.md, fault matrix: 1.5 s; for a Chromium that publishes 2.6 s, for the reason above. Its media from the
+/// new port is dropped until a check of it came from there, or anybody's copy of it would do the same.
 #[test]
 fn a_publisher_behind_a_new_binding_is_heard_soon() {
-    for phase_ms in (0..1_000).step_by(90) {
-        let (mut world, publisher, viewer) = World::class(Habits::STR0M, Habits::CHROMIUM);
-        world.run_ms(10_000 + phase_ms);
-        let rebound = world.now;
-        world.peers[publisher].at = path(9_000);
-        world.run_ms(8_000);
-        let gap_ms = world.gap_ms(viewer, rebound);
-        assert!(gap_ms <= 1_500, "{gap_ms} ms, {phase_ms} ms after a check");
+    for (habits, gap_ms_max) in [(Habits::STR0M, 1_500), (Habits::CHROMIUM, 2_600)] {
+        let interval_ms = habits.check_ms.unwrap();
+        let mut longest = 0;
+        for phase_ms in (0..interval_ms).step_by(90) {
+            let (mut world, publisher, viewer) = World::class(habits, Habits::CHROMIUM);
+            world.run_ms(10_000 + phase_ms);
+            let rebound = world.now;
+            world.peers[publisher].at = path(9_000);
+            world.run_ms(4_000);
+            let gap_ms = world.gap_ms(viewer, rebound);
+            assert!(
+                gap_ms <= gap_ms_max,
+                "{gap_ms} ms, {phase_ms} ms after a check, {habits:?}"
+            );
+            longest = longest.max(gap_ms);
+        }
+        // The bound says what is, not what is hoped for.
+        assert!(longest + 200 > interval_ms, "{longest} ms, {habits:?}");
     }
+}
+
+/// Whoever saw one nomination on its way has it, with its integrity, for as long as the credentials live.
+#[test]
+fn a_captured_nomination_gets_nobody_the_media() {
+    let (mut world, _, viewer) = World::class(Habits::CHROMIUM, Habits::CHROMIUM);
+    let captured = world.peers[viewer].check(true);
+    let (at, thief) = (world.peers[viewer].at, path(9_000));
+    world.node.receive(world.now, at, &mut captured.clone());
+    world.run_ms(10_000);
+    let begun = world.now;
+    for _ in 0..100 {
+        world.node.receive(world.now, thief, &mut captured.clone());
+        world.run_ms(20);
+    }
+    assert_eq!(world.media_to(thief, begun), 0);
+    assert!(world.gap_ms(viewer, begun) < 100);
+    let dropped = &world.node.shard.counters().dropped_in;
+    assert_eq!(dropped.of(DropReason::StunReplay), 100);
+}
+
+/// A check that is refused takes nothing from the one whose path it came by.
+#[test]
+fn a_check_without_room_robs_nobody() {
+    let (mut world, _, viewer) = World::class(Habits::CHROMIUM, Habits::CHROMIUM);
+    world.run_ms(10_000);
+    world.peers[viewer].frozen = true;
+    world.run_ms(16_000);
+    // The frozen one's path is free to take, but not for a session that has eight.
+    let crowded = world.join(Habits::CHROMIUM);
+    for port in 9_001..=9_007 {
+        let mut check = world.peers[crowded].check(false);
+        world.node.receive(world.now, path(port), &mut check);
+    }
+    let at = world.peers[viewer].at;
+    let mut refused = world.peers[crowded].check(false);
+    world.node.receive(world.now, at, &mut refused);
+    let dropped = &world.node.shard.counters().dropped_in;
+    assert_eq!(dropped.of(DropReason::PathLimit), 1);
+    let before = world.now;
+    world.run_ms(1_000);
+    assert!(world.media_to(at, before) > 40, "it is still the viewer's");
+}
+
+/// Contracts.md 5: a tab that was closed comes back at the port it had, behind a NAT that remembers it.
+#[test]
+fn who_rejoins_from_the_same_port_waits_five_seconds() {
+    let (mut world, _, viewer) = World::class(Habits::CHROMIUM, Habits::CHROMIUM);
+    world.run_ms(10_000);
+    let at = world.peers[viewer].at;
+    world.peers[viewer].frozen = true;
+    world.peers[viewer].at = path(9_999);
+    let begun = world.now;
+    let again = world.admit(dataplane_api::command::Setup::ActPass, Habits::CHROMIUM);
+    world.peers[again].at = at;
+    while !world.peers[again].is_keyed() {
+        world.run_ms(10);
+        assert!(world.now.since(begun) < 5_500_000);
+    }
+    assert!(world.now.since(begun) > 3_500_000);
 }
 
 /// Security.md S1: media from another address moves nothing and is not media, however well it is sealed.

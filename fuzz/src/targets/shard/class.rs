@@ -40,6 +40,8 @@ pub(super) struct Class {
     pub(super) peers: Vec<Peer>,
     edge: Edge,
     checked_at: Micros,
+    /// Checks so far, of everybody.
+    checks: u64,
     /// Honest frames so far, and what the viewer is to have of them.
     frames: u16,
     expected: [Vec<Vec<u8>>; 2],
@@ -75,6 +77,7 @@ impl Class {
             peers: Vec::new(),
             edge: Edge::default(),
             checked_at: Micros(1_000_000),
+            checks: 0,
             frames: 0,
             expected: [Vec::new(), Vec::new()],
             longest: 0,
@@ -137,13 +140,17 @@ impl Class {
 
     /// A connectivity check with the right password.
     pub(super) fn check(&mut self, who: Who, path: Path, nominated: bool) {
+        // An id is good once: the same one again would be a replay.
+        self.checks += 1;
+        let mut transaction_id = TransactionId([7; 12]);
+        transaction_id.0[..8].copy_from_slice(&self.checks.to_be_bytes());
         let peer = self.peer(who);
         if !peer.paths.contains(&path) {
             peer.paths.push(path);
         }
         let mut bytes = [0; 256];
         let request = BindingRequest {
-            transaction_id: TransactionId([7; 12]),
+            transaction_id,
             username: &format!("{}:{PEER_UFRAG}", peer.ufrag),
             priority: 1,
             role: Role::Controlling(1),

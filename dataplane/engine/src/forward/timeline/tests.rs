@@ -58,7 +58,7 @@ fn begin(timeline: &mut Timeline, frame: Instant, publisher: Key) -> u32 {
 fn layers_of_one_publisher_are_aligned_by_capture_whatever_their_delay() {
     let (teacher, _) = publishers();
     let (low, high) = (Stream::new(50), Stream::new(4_000_000_000));
-    let mut timeline = Timeline::new(7);
+    let mut timeline = Timeline::new(MediaKind::Video, 7);
     let first = begin(&mut timeline, low.frame(0, 20), teacher);
     let last = timeline.place(low.frame(100, 20), teacher, true).unwrap();
     assert_eq!(last - first, 9_000);
@@ -77,7 +77,7 @@ fn layers_of_one_publisher_are_aligned_by_capture_whatever_their_delay() {
 fn a_layer_that_lags_begins_behind_what_was_sent_and_slides_back() {
     let (teacher, _) = publishers();
     let (low, high) = (Stream::new(50), Stream::new(1_000_000));
-    let mut timeline = Timeline::new(7);
+    let mut timeline = Timeline::new(MediaKind::Video, 7);
     let first = begin(&mut timeline, low.frame(0, 0), teacher);
     timeline.place(low.frame(99, 0), teacher, true).unwrap();
     let mut before = begin(&mut timeline, high.frame(66, 50), teacher);
@@ -96,7 +96,7 @@ fn a_layer_that_lags_begins_behind_what_was_sent_and_slides_back() {
 fn a_layer_without_a_report_stands_by_arrival_and_slides_when_it_comes() {
     let (teacher, _) = publishers();
     let (low, high) = (Stream::new(50), Stream::new(1_000_000));
-    let mut timeline = Timeline::new(7);
+    let mut timeline = Timeline::new(MediaKind::Video, 7);
     let first = begin(&mut timeline, low.frame(0, 0), teacher);
     let mut before = begin(&mut timeline, high.silent_frame(33, 40), teacher);
     assert_eq!(before - first, 73 * 90);
@@ -136,7 +136,7 @@ fn a_layer_without_a_report_stands_by_arrival_and_slides_when_it_comes() {
 fn a_late_packet_gets_the_timestamp_of_its_frame_or_its_share() {
     let (teacher, _) = publishers();
     let (low, high) = (Stream::new(50), Stream::new(1_000_000));
-    let mut timeline = Timeline::new(7);
+    let mut timeline = Timeline::new(MediaKind::Video, 7);
     begin(&mut timeline, low.frame(0, 0), teacher);
     timeline.place(low.frame(99, 0), teacher, true).unwrap();
     let frame = |n: u32| high.frame(66 + 33 * n, 50);
@@ -160,7 +160,7 @@ fn a_late_packet_gets_the_timestamp_of_its_frame_or_its_share() {
 fn frames_close_together_keep_their_order_while_the_offset_slides() {
     let (teacher, _) = publishers();
     let (low, high) = (Stream::new(50), Stream::new(1_000_000));
-    let mut timeline = Timeline::new(7);
+    let mut timeline = Timeline::new(MediaKind::Video, 7);
     begin(&mut timeline, low.frame(60, 0), teacher);
     // 250 frames a second, of which every other is repaired later at first: 4 ms are not shortened by 5.
     let frame = |n: u32| high.frame(4 * n, 70);
@@ -179,7 +179,7 @@ fn a_slide_is_forgotten_before_timestamps_come_round_or_start_over() {
     let (teacher, _) = publishers();
     let (low, high) = (Stream::new(50), Stream::new(1_000_000));
     for jumps_ms in [5_000_000..45_000_000, 0..1] {
-        let mut timeline = Timeline::new(7);
+        let mut timeline = Timeline::new(MediaKind::Video, 7);
         begin(&mut timeline, low.frame(20_000, 0), teacher);
         begin(&mut timeline, high.frame(19_950, 100), teacher);
         for n in 1..=20 {
@@ -200,7 +200,7 @@ fn a_slide_is_forgotten_before_timestamps_come_round_or_start_over() {
 fn a_packet_too_late_for_a_timestamp_has_no_place() {
     let (teacher, _) = publishers();
     let (low, high) = (Stream::new(50), Stream::new(1_000_000));
-    let mut timeline = Timeline::new(7);
+    let mut timeline = Timeline::new(MediaKind::Video, 7);
     begin(&mut timeline, low.frame(0, 0), teacher);
     timeline.place(low.frame(990, 0), teacher, true).unwrap();
     begin(&mut timeline, high.frame(66, 950), teacher);
@@ -221,7 +221,7 @@ fn two_publishers_clocks_never_mix() {
     let teachers = Stream::new(50);
     let mut pupils = Stream::new(90);
     pupils.clock.ntp = 77 << 32;
-    let mut timeline = Timeline::new(7);
+    let mut timeline = Timeline::new(MediaKind::Video, 7);
     let first = begin(&mut timeline, teachers.frame(0, 0), teacher);
     assert!(timeline.report(Micros(0), Some(teachers.clock)).is_some());
     let switched = begin(&mut timeline, pupils.silent_frame(40, 0), pupil);
@@ -244,7 +244,7 @@ fn two_publishers_clocks_never_mix() {
 fn a_layer_that_never_reports_is_where_its_arrival_put_it_after_two_seconds() {
     let (teacher, _) = publishers();
     let (low, high) = (Stream::new(50), Stream::new(1_000_000));
-    let mut timeline = Timeline::new(7);
+    let mut timeline = Timeline::new(MediaKind::Video, 7);
     let first = begin(&mut timeline, low.frame(0, 0), teacher);
     begin(&mut timeline, high.silent_frame(40, 0), teacher);
     assert_eq!(timeline.report(Micros(2_039_999), None), None);
@@ -259,7 +259,7 @@ fn a_clock_that_contradicts_arrival_is_not_believed() {
     let low = Stream::new(50);
     let mut high = Stream::new(1_000_000);
     high.clock.ntp += 3 << 32;
-    let mut timeline = Timeline::new(7);
+    let mut timeline = Timeline::new(MediaKind::Video, 7);
     let first = begin(&mut timeline, low.frame(0, 0), teacher);
     let switched = begin(&mut timeline, high.frame(40, 0), teacher);
     assert_eq!(switched - first, 3_600);
@@ -281,7 +281,7 @@ fn a_clock_that_contradicts_arrival_is_not_believed() {
 fn a_drifting_clock_is_followed() {
     let (teacher, _) = publishers();
     let mut low = Stream::new(50);
-    let mut timeline = Timeline::new(7);
+    let mut timeline = Timeline::new(MediaKind::Video, 7);
     let first = begin(&mut timeline, low.frame(0, 0), teacher);
     // An hour later the RTP clock of the encoder is 180 ms behind its wallclock.
     low.clock.ntp = ((1_000 + 3_600) << 32) + (180 << 32) / 1_000;
@@ -304,7 +304,7 @@ fn a_drifting_clock_is_followed() {
 #[test]
 fn a_source_whose_timestamps_start_over_is_followed() {
     let (teacher, _) = publishers();
-    let mut timeline = Timeline::new(7);
+    let mut timeline = Timeline::new(MediaKind::Video, 7);
     let frame = |timestamp, ms: u64| Instant {
         timestamp,
         arrival: Micros(ms * 1_000),
@@ -317,4 +317,36 @@ fn a_source_whose_timestamps_start_over_is_followed() {
         .unwrap();
     let next = begin(&mut timeline, frame(77, 1_133), teacher);
     assert_eq!(next.wrapping_sub(last), 9_000);
+}
+
+#[test]
+fn speech_slides_so_slowly_that_no_packet_overlaps_the_next() {
+    const SPEECH_HZ: u32 = 48_000;
+    let (teacher, _) = publishers();
+    let mut timeline = Timeline::new(MediaKind::Audio, 7);
+    let clock = SenderClock::reported(1 << 32, 0, Micros::ZERO).unwrap();
+    // The anchor is of a stream that was 100 ms earlier than this one arrives.
+    let packet = |n: u32, late_ms: u64, known: bool| Instant {
+        timestamp: n * 960,
+        arrival: Micros((u64::from(n) * 20 + late_ms) * 1_000),
+        captured: known.then(|| clock.captured(n * 960, SPEECH_HZ)),
+    };
+    timeline.switch(packet(0, 20, true), teacher, SPEECH_HZ);
+    let mut last = timeline.place(packet(0, 20, true), teacher, true).unwrap();
+    timeline.switch(packet(10, 120, false), teacher, SPEECH_HZ);
+    let mut least = u32::MAX;
+    for n in 10..1_000 {
+        let sent = timeline
+            .place(packet(n, 120, n > 20), teacher, true)
+            .unwrap();
+        if n > 10 {
+            least = least.min(sent - last);
+        }
+        last = sent;
+    }
+    assert!(
+        (940..960).contains(&least),
+        "{least} ticks between two packets of 960"
+    );
+    assert_eq!(last, 7 + 999 * 960, "it arrives where capture time puts it");
 }

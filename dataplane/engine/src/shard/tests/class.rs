@@ -3,13 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use codecs::rtcp::pli_fir::write_pli;
-use codecs::rtcp::sr_rr::{write_rr, write_sr};
-use codecs::rtcp::{ReportBlock, SenderInfo, nack};
 use codecs::rtp::{Header, HeaderWriter, Seq};
 use dataplane_api::command::{
-    Admit, Command, Fingerprint, FingerprintHash, Publish, RemoteTransport, SessionPolicy, Setup,
-    Slot, Source, Subscribe,
+    Admit, Close, Command, Fingerprint, FingerprintHash, Publish, RemoteTransport, SessionPolicy,
+    Setup, Slot, Source, Subscribe, Unpublish,
 };
 use dataplane_api::ids::{RoomId, SessionId, ShardIndex, SlotId, TrackId};
 use dataplane_api::media::{Encoding, Extensions, MediaKind};
@@ -30,6 +27,7 @@ use crate::shard::{Shard, ShardConfig, ShardLimits};
 use crate::time::Micros;
 use crate::transport::handshake::HandshakeOutput;
 use crate::transport::keys::{Profile, Role, SrtpKeys};
+use crate::transport::replay::seq_of;
 use crate::transport::srtp::{Opener, Sealer};
 
 const UFRAG: &str = "peer";
@@ -49,6 +47,8 @@ pub(super) const fn path(n: u16) -> Path {
 }
 
 pub(super) struct Class {
+    /// How much later than the kernel the shard sees what arrives.
+    pub(super) lag_us: u64,
     /// Who joins or publishes from now on negotiates RTX.
     pub(super) rtx: bool,
     /// What is published from now on is encrypted end to end.
@@ -56,7 +56,7 @@ pub(super) struct Class {
     pub(super) shard: Shard,
     pub(super) now: Micros,
     pub(super) edge: Edge,
-    peers: Vec<Peer>,
+    pub(super) peers: Vec<Peer>,
 }
 
 impl Class {
@@ -68,6 +68,7 @@ impl Class {
             limits: ShardLimits::default(),
         };
         Class {
+            lag_us: 0,
             rtx: false,
             opaque: false,
             shard: Shard::new(config),
@@ -135,8 +136,9 @@ impl Class {
             reports: Vec::new(),
             repaired: 0,
             asked: Vec::new(),
-            keyframes_asked: 0,
+            keyframes_asked: Vec::new(),
             rtx_index: 1,
+            is_deaf: false,
             sealed: BTreeMap::new(),
         });
         self.peers.len() - 1
@@ -168,8 +170,11 @@ impl Class {
     pub(super) fn check(&mut self, peer: usize, path: Path, nominated: bool) {
         let admitted = &self.peers[peer].admitted;
         let mut bytes = [0; 512];
+        let mut id = [7; 12];
+        id[..8].copy_from_slice(&self.now.0.to_be_bytes());
+        id[8..10].copy_from_slice(&path.remote.port().to_be_bytes());
         let request = BindingRequest {
-            transaction_id: TransactionId([7; 12]),
+            transaction_id: TransactionId(id),
             username: &format!("{}:{UFRAG}", admitted.ufrag),
             priority: 1,
             role: IceRole::Controlling(1),
@@ -196,6 +201,31 @@ impl Class {
     /// Publishes a screen besides the camera, from a declared SSRC.
     pub(super) fn publish_screen(&mut self, peer: usize, ssrc: u32) {
         self.publish_as(screen(self.session(peer)), "s", peer, VIDEO, &[Some(ssrc)]);
+    }
+
+    pub(super) fn unpublish_screen(&mut self, peer: usize) {
+        let track = screen(self.session(peer));
+        let order = Command::Unpublish(Unpublish { track });
+        self.shard.on_command(self.now, order);
+    }
+
+    /// Publishes one of many screens, from a declared SSRC.
+    pub(super) fn publish_numbered_screen(&mut self, peer: usize, n: u16, ssrc: u32) {
+        let track = numbered_screen(self.session(peer), n);
+        self.publish_as(track, &format!("s{n}"), peer, VIDEO, &[Some(ssrc)]);
+    }
+
+    /// Fills the viewer's video slot with one of the publisher's screens.
+    pub(super) fn watch_numbered_screen(&mut self, viewer: usize, publisher: usize, n: u16) {
+        let track = numbered_screen(self.session(publisher), n);
+        self.watch_track(viewer, VIDEO, track);
+    }
+
+    /// Closes the session of a peer.
+    pub(super) fn close(&mut self, peer: usize) {
+        let session = self.session(peer);
+        let order = Command::Close(Close { session });
+        self.shard.on_command(self.now, order);
     }
 
     fn publish(&mut self, peer: usize, kind: MediaKind, ssrcs: &[Option<u32>]) {
@@ -270,8 +300,9 @@ impl Class {
     /// Sends one packet of a publisher.
     pub(super) fn send(&mut self, peer: usize, frame: Frame) {
         let ssrc = frame.ssrc();
-        let index = u64::from(frame.seq);
-        self.send_rtp(peer, frame, ssrc, codec(frame.kind, false).pt, index, &[]);
+        let index = frame.index();
+        let pt = frame.payload_type.unwrap_or(codec(frame.kind, false).pt);
+        self.send_rtp(peer, frame, ssrc, pt, index, &[]);
     }
 
     /// Sends one packet of a publisher again, on its retransmission SSRC (RFC 4588).
@@ -296,22 +327,24 @@ impl Class {
             marker: true,
             padding: frame.empty || frame.padding > 0,
             payload_type,
-            seq: Seq(u16::try_from(index).unwrap()),
-            timestamp: u32::from(frame.seq) * 3_000,
+            seq: Seq(seq_of(index)),
+            timestamp: frame.timestamp(),
             ssrc,
         };
         let mut writer = HeaderWriter::new(&mut bytes, &header).unwrap();
-        writer
-            .push(MID_EXTENSION, mid(frame.kind).as_bytes())
-            .unwrap();
+        if !frame.bare {
+            let mid = mid(frame.kind).as_bytes();
+            writer.push(MID_EXTENSION, mid).unwrap();
+        }
         if let Some(number) = frame.frame_number {
             let [high, low] = number.to_be_bytes();
             // Start and end of a frame; a structure with the keyframes, of which nobody here reads more than its bit.
-            let descriptor = [0xc0, high, low, 0x80, 0x55, 0xaa];
-            let len = if frame.key { descriptor.len() } else { 3 };
-            writer
-                .push(DESCRIPTOR_EXTENSION, &descriptor[..len])
-                .unwrap();
+            let mut descriptor = vec![0xc0, high, low];
+            if frame.key {
+                descriptor.extend([0x80, 0x55, 0xaa]);
+            }
+            descriptor.resize(descriptor.len().max(frame.descriptor_len), 0);
+            writer.push(DESCRIPTOR_EXTENSION, &descriptor).unwrap();
         }
         let header_len = writer.finish().unwrap();
         // VP8: S set, the inverse keyframe bit, the start code of a keyframe (RFC 7741, RFC 6386).
@@ -338,79 +371,27 @@ impl Class {
         self.receive(path, &mut bytes[..len]);
     }
 
-    /// A viewer asks for packets of its slot again.
-    pub(super) fn nack(&mut self, peer: usize, kind: MediaKind, seqs: &[u16]) {
-        let mut seqs: Vec<_> = seqs.iter().copied().map(Seq).collect();
-        seqs.sort_unstable_by_key(|seq| seq.0);
-        let mut plain = [0; 1_200];
-        let len = nack::write(&mut plain, 1, ssrc(kind), &seqs).unwrap().len;
-        self.send_rtcp(peer, &plain[..len]);
-    }
-
-    /// A viewer asks for a keyframe on its slot.
-    pub(super) fn wish_keyframe(&mut self, peer: usize) {
-        let mut plain = [0; 100];
-        let len = write_pli(&mut plain, 1, ssrc(VIDEO)).unwrap();
-        self.send_rtcp(peer, &plain[..len]);
-    }
-
-    /// An empty receiver report.
-    pub(super) fn send_report(&mut self, peer: usize) {
-        let mut plain = [0; 100];
-        let len = write_rr(&mut plain, 1, &[]).unwrap();
-        self.send_rtcp(peer, &plain[..len]);
-    }
-
-    /// A publisher says that `timestamp` of its stream is `ntp` on its clock.
-    pub(super) fn send_clock(&mut self, peer: usize, ssrc: u32, ntp: u64, timestamp: u32) {
-        let info = SenderInfo {
-            ssrc,
-            ntp,
-            rtp_timestamp: timestamp,
-            packet_count: 0,
-            octet_count: 0,
-        };
-        let mut plain = [0; 100];
-        let len = write_sr(&mut plain, &info, &[]).unwrap();
-        self.send_rtcp(peer, &plain[..len]);
-    }
-
-    /// A viewer answers a sender report on its video, held back for `held_ms`.
-    pub(super) fn answer(&mut self, peer: usize, report: &SenderInfo, held_ms: u32) {
-        let block = ReportBlock {
-            ssrc: report.ssrc,
-            last_sr: report.compact_ntp(),
-            delay_since_last_sr: held_ms * 65_536 / 1_000,
-            ..ReportBlock::default()
-        };
-        let mut plain = [0; 100];
-        let len = write_rr(&mut plain, 1, &[block]).unwrap();
-        self.send_rtcp(peer, &plain[..len]);
-    }
-
-    fn send_rtcp(&mut self, peer: usize, plain: &[u8]) {
-        let entry = &mut self.peers[peer];
-        let path = entry.path;
-        let mut bytes = vec![0; plain.len() + 64];
-        let len = entry
-            .sealer
-            .as_mut()
-            .unwrap()
-            .seal_rtcp(plain, &mut bytes)
-            .unwrap();
-        self.receive(path, &mut bytes[..len]);
-    }
-
-    fn receive(&mut self, path: Path, bytes: &mut [u8]) {
+    pub(super) fn receive(&mut self, path: Path, bytes: &mut [u8]) {
         self.shard.on_datagram(
             self.now,
             Datagram {
                 path,
                 bytes,
-                arrival: self.now,
+                arrival: Micros(self.now.0 - self.lag_us),
             },
         );
         self.assert_conserved();
+    }
+
+    /// A peer neither hears nor answers, or does again.
+    pub(super) fn deafen(&mut self, peer: usize, deaf: bool) {
+        self.peers[peer].is_deaf = deaf;
+    }
+
+    pub(super) fn advance_us(&mut self, us: u64) {
+        self.now = self.now.plus_us(us);
+        self.shard.on_tick(self.now);
+        self.flush();
     }
 
     /// Lets time pass with a turn at its end.
@@ -433,7 +414,9 @@ impl Class {
                     .iter_mut()
                     .rev()
                     .find(|p| p.path == *path && p.opener.is_some());
-                let Some(peer) = peer else { continue };
+                let Some(peer) = peer.filter(|peer| !peer.is_deaf) else {
+                    continue;
+                };
                 match classify(packet) {
                     Some(Protocol::Rtp) => peer.open(packet),
                     Some(Protocol::Rtcp) => peer.open_rtcp(packet),
@@ -458,30 +441,9 @@ impl Class {
         &self.peers[peer].shown
     }
 
-    /// The sender reports that a viewer got since the last call.
-    pub(super) fn take_reports(&mut self, peer: usize) -> Vec<SenderInfo> {
-        std::mem::take(&mut self.peers[peer].reports)
-    }
-
-    /// The round trip to a viewer, as far as it is known.
-    pub(super) fn rtt_us(&self, peer: usize) -> Option<u64> {
-        let key = self.shard.session_keys[&self.session(peer)];
-        self.shard.sessions.get(key).unwrap().rtt_us
-    }
-
     /// How many packets of a viewer came on the retransmission SSRC.
     pub(super) fn repaired(&self, peer: usize) -> usize {
         self.peers[peer].repaired
-    }
-
-    /// What a publisher was asked to send again since the last call.
-    pub(super) fn take_asked(&mut self, peer: usize) -> Vec<u16> {
-        std::mem::take(&mut self.peers[peer].asked)
-    }
-
-    /// How many keyframes a publisher was asked for.
-    pub(super) fn keyframes_asked(&self, peer: usize) -> usize {
-        self.peers[peer].keyframes_asked
     }
 
     /// Contracts.md 20.
@@ -505,4 +467,8 @@ fn track(session: SessionId, kind: MediaKind) -> TrackId {
 
 fn screen(session: SessionId) -> TrackId {
     TrackId(1_000 + session.0)
+}
+
+fn numbered_screen(session: SessionId, n: u16) -> TrackId {
+    TrackId(10_000 + session.0 * 100 + u64::from(n))
 }

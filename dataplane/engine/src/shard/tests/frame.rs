@@ -2,6 +2,8 @@
 
 use dataplane_api::media::{CodecId, MediaKind, PayloadType};
 
+use crate::transport::replay::{roc_of, seq_of};
+
 pub(super) const VIDEO: MediaKind = MediaKind::Video;
 pub(super) const AUDIO: MediaKind = MediaKind::Audio;
 pub(super) const MID_EXTENSION: u8 = 4;
@@ -46,6 +48,8 @@ pub(super) fn ssrc(kind: MediaKind) -> u32 {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame {
     pub(super) seq: u16,
+    /// How often its sequence numbers began anew.
+    pub(super) roc: u32,
     pub(super) key: bool,
     pub(super) ssrc: u32,
     /// Bytes of the payload.
@@ -56,8 +60,14 @@ pub(super) struct Frame {
     pub(super) picture: Option<Picture>,
     /// The frame number of its dependency descriptor, if it has one.
     pub(super) frame_number: Option<u16>,
+    /// The least bytes of that descriptor.
+    pub(super) descriptor_len: usize,
     /// Bytes of padding behind the payload.
     pub(super) padding: usize,
+    /// Without a mid.
+    pub(super) bare: bool,
+    /// Instead of the payload type of its codec.
+    pub(super) payload_type: Option<u8>,
 }
 
 /// Picture id (15 bits), TL0PICIDX and KEYIDX.
@@ -79,6 +89,7 @@ impl Frame {
     pub(super) fn delta(seq: u16) -> Frame {
         Frame {
             seq,
+            roc: 0,
             key: false,
             ssrc: 0,
             len: 500,
@@ -86,7 +97,10 @@ impl Frame {
             kind: VIDEO,
             picture: None,
             frame_number: None,
+            descriptor_len: 0,
             padding: 0,
+            bare: false,
+            payload_type: None,
         }
     }
 
@@ -117,6 +131,23 @@ impl Frame {
             frame_number: Some(n),
             ..self
         }
+    }
+
+    /// The packet with this 48-bit index.
+    pub(super) fn at(index: u64) -> Frame {
+        Frame {
+            roc: roc_of(index),
+            ..Frame::delta(seq_of(index))
+        }
+    }
+
+    pub(super) fn index(self) -> u64 {
+        u64::from(self.roc) << 16 | u64::from(self.seq)
+    }
+
+    pub(super) fn timestamp(self) -> u32 {
+        let ticks = self.index() * 3_000;
+        u32::try_from(ticks & u64::from(u32::MAX)).unwrap()
     }
 
     pub(super) fn ssrc(self) -> u32 {

@@ -44,10 +44,11 @@ pub(super) struct Peer {
     pub(super) repaired: usize,
     /// Sequence numbers the node asked for again, in order.
     pub(super) asked: Vec<u16>,
-    /// Keyframes the node asked for.
-    pub(super) keyframes_asked: usize,
+    /// The SSRCs the node asked for keyframes of, in order.
+    pub(super) keyframes_asked: Vec<u32>,
     /// Index of its next packet on the retransmission SSRC.
     pub(super) rtx_index: u64,
+    pub(super) is_deaf: bool,
     /// Every datagram by SSRC and sequence number.
     pub(super) sealed: BTreeMap<(u32, u16), Vec<u8>>,
 }
@@ -110,7 +111,7 @@ impl Peer {
         for packet in Compound::parse(&packet[..len]) {
             match packet.unwrap() {
                 Packet::Nack(nack) => self.asked.extend(nack.seqs().map(|seq| seq.0)),
-                Packet::Pli(_) => self.keyframes_asked += 1,
+                Packet::Pli(pli) => self.keyframes_asked.push(pli.media_ssrc),
                 Packet::SenderReport(report) => self.reports.push(report.info),
                 Packet::ReceiverReport(_)
                 | Packet::Sdes(_)

@@ -308,3 +308,145 @@ fn a_packet_that_a_viewer_never_gets_is_made_up_for_by_a_keyframe() {
         "it has one since"
     );
 }
+
+#[test]
+fn a_keyframe_at_the_very_beginning_is_whole_though_the_shard_is_late() {
+    let mut class = Class::new();
+    class.lag_us = 300;
+    let teacher = class.join(PEER, GCM, &[]);
+    let viewer = class.join(path(1), GCM, &[VIDEO]);
+    class.publish_video(teacher);
+    class.watch(viewer, VIDEO, teacher);
+    class.send(teacher, Frame::delta(2));
+    class.send(teacher, Frame::key(1));
+    class.send(teacher, Frame::delta(3));
+    class.advance_ms(1);
+    let mut shown = class.payloads(viewer, VIDEO);
+    shown.sort_unstable();
+    assert_eq!(shown, [1, 2, 3]);
+}
+
+#[test]
+fn a_stray_packet_of_a_track_that_ended_takes_no_other_track() {
+    let mut class = Class::new();
+    let teacher = class.join(PEER, GCM, &[]);
+    let viewer = class.join(path(1), GCM, &[VIDEO]);
+    class.publish_layers(teacher, &[0xc1]);
+    class.publish_screen(teacher, 0xc2);
+    class.watch(viewer, VIDEO, teacher);
+    let of = |ssrc, frame: Frame| Frame {
+        ssrc,
+        bare: true,
+        ..frame
+    };
+    class.send(teacher, of(0xc1, Frame::key(1)));
+    class.send(teacher, of(0xc2, Frame::key(1_001)));
+    class.unpublish_screen(teacher);
+    class.send(teacher, of(0xc2, Frame::key(1_002)));
+    // Nor does one that nobody ever declared, and whose payload type only the camera has.
+    class.send(teacher, of(0xc3, Frame::key(2_002)));
+    for seq in 2..=5 {
+        class.send(teacher, of(0xc1, Frame::delta(seq)));
+    }
+    class.advance_ms(1);
+    assert_eq!(class.payloads(viewer, VIDEO), [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn what_the_encoder_before_repeats_is_not_taken_for_what_this_one_lost() {
+    let (mut class, teacher, viewer) = lesson(true);
+    for seq in 2..=20 {
+        class.send(teacher, Frame::delta(seq));
+    }
+    class.send_again(teacher, Frame::delta(13));
+    let new = |frame: Frame| Frame {
+        ssrc: 0x77,
+        ..frame
+    };
+    class.send(teacher, new(Frame::key(10)));
+    for seq in [11, 12, 14, 15] {
+        class.send(teacher, new(Frame::delta(seq)));
+    }
+    class.send_again(teacher, Frame::delta(13));
+    class.advance_ms(1);
+    assert_eq!(
+        class.payloads(viewer, VIDEO).len(),
+        20 + 5,
+        "the new 13 is missing"
+    );
+    class.send(teacher, new(Frame::delta(13)));
+    class.advance_ms(1);
+    assert_eq!(class.payloads(viewer, VIDEO).last(), Some(&13));
+    assert_eq!(class.payloads(viewer, VIDEO).len(), 20 + 6);
+}
+
+#[test]
+fn what_arrived_and_was_refused_is_not_asked_for() {
+    let (mut class, teacher, viewer) = lesson(false);
+    let unknown = |seq| Frame {
+        payload_type: Some(101),
+        ..Frame::delta(seq)
+    };
+    class.send(teacher, unknown(2));
+    class.send(teacher, Frame::delta(3));
+    class.advance_ms(500);
+    assert!(class.take_asked(teacher).is_empty());
+    assert_eq!(dropped(&class, DropReason::PayloadType), 1);
+    assert_eq!(class.payloads(viewer, VIDEO), [1, 3]);
+    let seqs = class.seqs(viewer, VIDEO);
+    assert_eq!(seqs[0] + 1, seqs[1], "the viewer misses nothing");
+}
+
+#[test]
+fn an_unknown_payload_type_on_a_new_ssrc_replaces_nobody() {
+    let (mut class, teacher, viewer) = lesson(false);
+    let stray = Frame {
+        ssrc: 0x99,
+        payload_type: Some(101),
+        ..Frame::delta(700)
+    };
+    class.send(teacher, stray);
+    class.send(teacher, Frame::delta(2));
+    class.advance_ms(1);
+    assert_eq!(class.payloads(viewer, VIDEO), [1, 2]);
+}
+
+#[test]
+fn a_gap_that_padding_shows_is_asked_for_at_once() {
+    let (mut class, teacher, _) = lesson(true);
+    class.advance_ms(1_200);
+    class.send(teacher, Frame::padding(4));
+    let due = class.shard.next_deadline().unwrap();
+    assert!(due <= class.now.plus_ms(3), "{due:?} at {:?}", class.now);
+    class.advance_ms(3);
+    assert_eq!(class.take_asked(teacher), [2, 3]);
+}
+
+#[test]
+fn a_viewer_who_was_away_for_many_packets_is_shown_the_class_again() {
+    let (mut class, teacher, viewer) = lesson(false);
+    let mut seq = 1u16;
+    let mut send = |class: &mut Class, packets: u32| {
+        for _ in 0..packets {
+            seq = seq.wrapping_add(1);
+            let frame = if seq.is_multiple_of(64) {
+                Frame::key(seq)
+            } else {
+                Frame::delta(seq)
+            };
+            class.send(teacher, frame);
+            class.advance_us(500);
+            class.edge.clear();
+        }
+    };
+    class.deafen(viewer, true);
+    // Ten thousand would be bridged by any receiver, forty thousand by none.
+    send(&mut class, 25_000);
+    class.check(teacher, PEER, true);
+    send(&mut class, 15_000);
+    class.deafen(viewer, false);
+    class.check(viewer, path(1), true);
+    let before = class.payloads(viewer, VIDEO).len();
+    send(&mut class, 200);
+    assert!(class.payloads(viewer, VIDEO).len() > before + 100);
+}
