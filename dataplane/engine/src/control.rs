@@ -1,5 +1,5 @@
 //! Datagrams that are no media: STUN answers, DTLS flights, RTCP. They wait here until the flush of the
-//! same turn and leave before anything else.
+//! same turn and leave behind its audio, before all else.
 
 use crate::outbox::{Outbox, Run};
 use crate::packet::Path;

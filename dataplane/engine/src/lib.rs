@@ -38,6 +38,7 @@ pub mod packet;
 pub mod pool;
 mod publish;
 pub mod reason;
+mod records;
 mod repair;
 mod session;
 pub mod shard;

@@ -67,7 +67,7 @@ reasons! {
     PaddingOnly = "padding_only",
     /// RTX without the right original.
     Rtx = "rtx",
-    /// The track's ingress ceiling.
+    /// Beyond what the session may publish.
     Policer = "policer",
     /// The packet left the pool before it could be sent.
     Pool = "pool",

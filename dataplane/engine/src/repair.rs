@@ -9,7 +9,7 @@ use codecs::rtp::{RtpView, Seq};
 use crate::control::ControlQueue;
 use crate::feedback::seal_compound;
 use crate::packet::Path;
-use crate::publish::{Arrived, Bound, Late, Media, Packet, Way};
+use crate::publish::{Bound, Late, Media, Packet, Way};
 use crate::reason::DropReason;
 use crate::session::Session;
 use crate::shard::Shard;
@@ -51,11 +51,7 @@ impl Shard {
             arrival,
         };
         let (round_trip, stats) = (&mut session.round_trip, &mut self.counters.nack);
-        match stream.arrive(now, packet, repair, round_trip, stats) {
-            Arrived::Newest => Ok(None),
-            Arrived::Late(late) => Ok(Some(late)),
-            Arrived::Duplicate => Err(DropReason::Duplicate),
-        }
+        stream.arrive(now, packet, repair, round_trip, stats).news()
     }
 
     /// A packet on the retransmission SSRC of a layer: the original within it (RFC 4588 section 4).
@@ -91,17 +87,15 @@ impl Shard {
             arrival,
         };
         let (round_trip, stats) = (&mut session.round_trip, &mut self.counters.nack);
-        match stream.arrive(now, packet, true, round_trip, stats) {
-            Arrived::Newest => Ok(None),
-            Arrived::Late(late) => Ok(Some(late)),
-            Arrived::Duplicate => Err(DropReason::Duplicate),
-        }
-        .map(|late| Media {
-            ext_seq,
-            payload_type: codec.pt,
-            payload: original,
-            late,
-        })
+        stream
+            .arrive(now, packet, true, round_trip, stats)
+            .news()
+            .map(|late| Media {
+                ext_seq,
+                payload_type: codec.pt,
+                payload: original,
+                late,
+            })
     }
 
     /// A packet of a layer that cannot be forwarded, whatever is done: it is not missing, and viewers' sequences close

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use codecs::rtp::RtpView;
 use codecs::rtp::view::{header_len, strip_padding};
-use dataplane_api::event::{CloseReason, Event, SessionConnected, TrackLive, TrackSilent};
+use dataplane_api::event::{CloseReason, Event, TrackLive, TrackSilent};
 use dataplane_api::ids::{SessionId, ShardIndex, TrackId};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -26,13 +26,13 @@ use crate::packet::{Datagram, Path};
 use crate::pool::{PacketMeta, Pool};
 use crate::publish::{Bound, Media, Stream, Track};
 use crate::reason::DropReason;
-use crate::session::{Session, Srtp};
+use crate::session::Session;
 pub use crate::snapshot::Population;
 use crate::stats::Counters;
 use crate::table::{Key, Table};
 use crate::time::Micros;
 use crate::timers::Timers;
-use crate::transport::handshake::{HandshakeInput, HandshakeOutput};
+use crate::transport::handshake::HandshakeInput;
 
 /// What a shard is told when it is made.
 #[derive(Clone, Debug)]
@@ -172,18 +172,6 @@ impl Shard {
             Protocol::Rtp => self.on_rtp(now, key, datagram),
             Protocol::Rtcp => self.on_rtcp(now, key, datagram),
         }
-    }
-
-    fn on_dtls(&mut self, now: Micros, key: Key, bytes: &[u8]) -> Result<(), DropReason> {
-        let session = self.sessions.get_mut(key).ok_or(DropReason::UnknownPath)?;
-        if !session.gate.admits(now, bytes) {
-            return Err(DropReason::Dtls);
-        }
-        self.handshakes.push_back(HandshakeInput::Record {
-            session: session.id,
-            bytes: bytes.into(),
-        });
-        Ok(())
     }
 
     fn on_rtp(&mut self, now: Micros, key: Key, datagram: Datagram<'_>) -> Result<(), DropReason> {
@@ -350,65 +338,6 @@ impl Shard {
         match result {
             Ok(()) => self.counters.accepted_packets += 1,
             Err(reason) => self.counters.dropped_in.count(reason),
-        }
-    }
-
-    /// What the handshake worker says.
-    pub fn on_handshake(&mut self, now: Micros, output: HandshakeOutput) {
-        match output {
-            HandshakeOutput::Flight { session, datagrams } => self.send_flight(session, &datagrams),
-            HandshakeOutput::Keyed {
-                session,
-                keys,
-                flight,
-            } => {
-                let Some(&key) = self.session_keys.get(&session) else {
-                    return;
-                };
-                let Some(entry) = self.sessions.get_mut(key) else {
-                    return;
-                };
-                if entry.srtp.is_none() {
-                    self.half_open -= 1;
-                }
-                // Install, then send: the peer may answer the flight at once.
-                entry.srtp = Some(Srtp::new(&keys));
-                entry.gate.on_keyed();
-                self.counters.connected += 1;
-                let join_ms = now.since(entry.admitted_at) / 1_000;
-                self.events
-                    .push_back(Event::SessionConnected(SessionConnected {
-                        session,
-                        join_ms,
-                    }));
-                self.send_flight(session, &flight);
-                self.want_keyframes_of(now, key);
-                self.reschedule(now, key);
-            }
-            HandshakeOutput::Failed { session, reason } => self.close_session(session, reason),
-            HandshakeOutput::PeerClosed { session } => {
-                self.close_session(session, CloseReason::PeerClosed);
-            }
-        }
-    }
-
-    fn send_flight(&mut self, session: SessionId, datagrams: &[Box<[u8]>]) {
-        let path = match self.session_keys.get(&session) {
-            Some(&key) => self
-                .sessions
-                .get(key)
-                .and_then(|entry| entry.ice.selected()),
-            // Sessions that close at once say goodbye in the order they closed, so it stands near the front.
-            None => self
-                .farewells
-                .iter()
-                .position(|(id, _)| *id == session)
-                .and_then(|index| self.farewells.remove(index))
-                .map(|(_, path)| path),
-        };
-        let Some(path) = path else { return };
-        for datagram in datagrams {
-            self.control.push(path, datagram);
         }
     }
 

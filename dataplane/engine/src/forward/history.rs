@@ -2,7 +2,7 @@
 //! sealed twice with something else (contracts.md 11).
 
 use super::picture::Patch;
-use crate::limits::RESEND_HEADER_BYTES;
+use crate::limits::{RESEND_HEADER_BYTES, RTT_US_DEFAULT};
 use crate::pool::{PacketHandle, Pooled};
 use crate::time::Micros;
 use crate::transport::replay::{RtpReplayWindow, seq_of};
@@ -147,7 +147,7 @@ const RESEND_INTERVAL_US_MAX: u64 = 500_000;
 /// The least time between two resends of one packet.
 fn interval_ms(rtt_us: Option<u64>) -> u32 {
     let interval_us = rtt_us
-        .unwrap_or(0)
+        .unwrap_or(RTT_US_DEFAULT)
         .clamp(RESEND_INTERVAL_US_MIN, RESEND_INTERVAL_US_MAX);
     u32::try_from(interval_us.div_ceil(1_000)).unwrap_or(u32::MAX)
 }
@@ -269,6 +269,9 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A viewer next door.
+    const NEAR: Option<u64> = Some(20_000);
     use crate::pool::{PacketMeta, Pool};
 
     fn sealed(index: u64) -> Sealed {
@@ -290,7 +293,7 @@ mod tests {
         let mut history = History::new(512);
         assert!(history.claim(2_000));
         history.forget(2_000);
-        assert_eq!(history.take_resend(Micros(0), None, 208, |_| true), None);
+        assert_eq!(history.take_resend(Micros(0), NEAR, 208, |_| true), None);
         assert_eq!(history.ring.capacity(), 0, "a slot that never sent");
         history.record(sealed(2_000));
         let ring = history.ring.as_ptr();
@@ -309,7 +312,7 @@ mod tests {
         history.record(sealed(20));
         let mut times = Vec::new();
         for ms in 0..200 {
-            let taken = history.take_resend(Micros(ms * 1_000), None, 20, |_| true);
+            let taken = history.take_resend(Micros(ms * 1_000), NEAR, 20, |_| true);
             if taken.is_some() {
                 times.push(ms);
             }
@@ -341,7 +344,7 @@ mod tests {
         }
         let mut find = |seq| {
             history
-                .take_resend(Micros(0), None, seq, |_| true)
+                .take_resend(Micros(0), NEAR, seq, |_| true)
                 .map(|sealed| sealed.index)
         };
         assert_eq!(find(3), Some(65_539));
@@ -357,7 +360,7 @@ mod tests {
         history.record(sealed(12));
         assert_eq!(
             history
-                .take_resend(Micros(0), None, 20, |_| true)
+                .take_resend(Micros(0), NEAR, 20, |_| true)
                 .unwrap()
                 .index,
             20
@@ -371,7 +374,7 @@ mod tests {
         let times: Vec<_> = (0..200)
             .filter(|&ms| {
                 history
-                    .take_resend(Micros(ms * 1_000), None, 20, |_| true)
+                    .take_resend(Micros(ms * 1_000), NEAR, 20, |_| true)
                     .is_some()
             })
             .collect();
@@ -383,9 +386,9 @@ mod tests {
         let mut history = History::new(8);
         history.record(sealed(20));
         for _ in 0..10 {
-            assert_eq!(history.take_resend(Micros(0), None, 20, |_| false), None);
+            assert_eq!(history.take_resend(Micros(0), NEAR, 20, |_| false), None);
         }
-        assert!(history.take_resend(Micros(0), None, 20, |_| true).is_some());
+        assert!(history.take_resend(Micros(0), NEAR, 20, |_| true).is_some());
     }
 
     #[test]
@@ -393,24 +396,37 @@ mod tests {
         let mut history = History::new(8);
         history.record(sealed(20));
         for ms in [0, 20, 40] {
-            assert!(!history.is_lost(Micros(ms * 1_000), None, 20, 0));
+            assert!(!history.is_lost(Micros(ms * 1_000), NEAR, 20, 0));
             history
-                .take_resend(Micros(ms * 1_000), None, 20, |_| true)
+                .take_resend(Micros(ms * 1_000), NEAR, 20, |_| true)
                 .unwrap();
         }
         assert!(
-            !history.is_lost(Micros(59_000), None, 20, 0),
+            !history.is_lost(Micros(59_000), NEAR, 20, 0),
             "it may be on its way"
         );
-        assert!(history.is_lost(Micros(60_000), None, 20, 20));
+        assert!(history.is_lost(Micros(60_000), NEAR, 20, 20));
         assert!(
-            !history.is_lost(Micros(60_000), None, 20, 21),
+            !history.is_lost(Micros(60_000), NEAR, 20, 21),
             "a keyframe came since"
         );
         assert!(
-            !history.is_lost(Micros(60_000), None, 19, 0),
+            !history.is_lost(Micros(60_000), NEAR, 19, 0),
             "it was never here"
         );
+    }
+
+    #[test]
+    fn a_viewer_whose_distance_is_unknown_is_taken_to_be_in_the_next_country() {
+        let mut history = History::new(8);
+        history.record(sealed(20));
+        let times: Vec<u64> = (0..2_000)
+            .filter(|&ms| {
+                let now = Micros(ms * 1_000);
+                history.take_resend(now, None, 20, |_| true).is_some()
+            })
+            .collect();
+        assert_eq!(times, [0, 100, 200]);
     }
 
     #[test]
@@ -434,6 +450,6 @@ mod tests {
         history.record(sealed(20));
         history.forget(12);
         history.forget(20);
-        assert_eq!(history.take_resend(Micros(0), None, 20, |_| true), None);
+        assert_eq!(history.take_resend(Micros(0), NEAR, 20, |_| true), None);
     }
 }

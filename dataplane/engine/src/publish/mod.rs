@@ -15,5 +15,5 @@ pub use nack::{GiveUp, NackStats};
 pub(crate) use nack::{RoundTrip, Way};
 pub(crate) use policer::Policer;
 pub(crate) use receiver::{Bound, Media, Receiver};
-pub(crate) use stream::{Arrived, Late, Packet, Stream};
+pub(crate) use stream::{Late, Packet, Stream};
 pub(crate) use track::{Subscriber, Track};

@@ -7,6 +7,7 @@ use codecs::rtp::Seq;
 use super::clock::{SenderClock, middle_32};
 use super::nack::{Gaps, NackStats, RoundTrip, Way};
 use crate::limits::MISSING_PER_STREAM_MAX;
+use crate::reason::DropReason;
 use crate::time::Micros;
 use crate::transport::replay::{RtpReplayWindow, seq_of};
 
@@ -41,6 +42,17 @@ pub(crate) enum Arrived {
     Late(Late),
     /// It was, or it is too old to tell.
     Duplicate,
+}
+
+impl Arrived {
+    /// Where news stands; a double is dropped.
+    pub(crate) fn news(self) -> Result<Option<Late>, DropReason> {
+        match self {
+            Arrived::Newest => Ok(None),
+            Arrived::Late(late) => Ok(Some(late)),
+            Arrived::Duplicate => Err(DropReason::Duplicate),
+        }
+    }
 }
 
 /// A packet as it came.
