@@ -69,9 +69,13 @@ bench:
 	target/release/lectern-perf floor
 	target/release/lectern-perf forward --viewers 50 --burst 12
 
-## soak   classes by seed, SEEDS=n of them or for MINUTES=n (default 45); the summary goes to bench-results/soak
+## soak   the long form: classes by seed (SEEDS=n, or half of MINUTES=n, default 45), then fuzzing (FUZZ_SECONDS=n a target, else
+##        the other half, 10 with SEEDS); the summaries go to bench-results/soak
 soak:
 	@mkdir -p bench-results/soak
-	$(if $(SEEDS),SIM_SEEDS=$(SEEDS),SOAK_SECONDS=$$(( $(or $(MINUTES),45) * 60 ))) \
+	$(if $(SEEDS),SIM_SEEDS=$(SEEDS),SOAK_SECONDS=$$(( $(or $(MINUTES),45) * 30 ))) \
 	SOAK_SUMMARY=bench-results/soak/$$(date -u +%F-%H%M%S)-sim.json SOAK_COMMIT=$$(git describe --always --dirty) \
 	$(CARGO) test -p tests --test sim --locked -- --nocapture any_seed
+	set -o pipefail; \
+	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),$(if $(SEEDS),10,$$(( $(or $(MINUTES),45) * 2 )))) \
+	$(CARGO) run -p fuzz --locked | tee bench-results/soak/$$(date -u +%F-%H%M%S)-fuzz.txt
