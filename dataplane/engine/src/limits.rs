@@ -173,10 +173,11 @@ pub const KEYFRAME_WISH_INTERVAL_US: u64 = 500_000;
 /// a screen, twice (security.md R6).
 pub const KEYFRAME_REQUESTS_PER_SECOND_MAX: usize = 8;
 
-/// What a session may publish when its policy does not say, bit/s: 4k60 with its lower layers (security.md R10).
-pub const INGRESS_BPS_DEFAULT: u64 = 50_000_000;
+/// What a session may publish when its policy does not say, bit/s: several times 4k60 with its lower layers, and
+/// about what saturates a core with fifty viewers (security.md R10).
+pub const INGRESS_BPS_DEFAULT: u64 = 150_000_000;
 
-/// What a packet costs a publisher at least, in bytes: else 50 Mbit/s of empty packets would be 500,000 a second.
+/// What a packet costs a publisher at least, in bytes: else its ceiling of empty packets would be a million and a half a second.
 pub const INGRESS_PACKET_BYTES_MIN: u64 = 200;
 
 /// A publisher may be ahead of its ceiling by this much: a keyframe is twenty times a delta frame.
