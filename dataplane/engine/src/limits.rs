@@ -182,6 +182,8 @@ pub const INGRESS_PACKET_BYTES_MIN: u64 = 200;
 
 /// A publisher may be ahead of its ceiling by this much: a keyframe is twenty times a delta frame.
 pub const INGRESS_BURST_US: u64 = 500_000;
+/// And by no more bits than a keyframe of 3 MB, so that a flood is policed within a second whatever its ceiling.
+pub const INGRESS_BURST_BITS_MAX: u64 = 25_000_000;
 
 /// Longest wait of a video packet for company (contracts.md 15).
 pub const LINGER_US_MAX: u64 = 2_000;

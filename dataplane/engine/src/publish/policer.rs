@@ -1,7 +1,9 @@
 //! What a session may publish: a bucket of bytes that fills at its ceiling (security.md R10). It is emptied by
 //! packets that authenticated and by nothing else, so nobody can use up another's.
 
-use crate::limits::{INGRESS_BPS_DEFAULT, INGRESS_BURST_US, INGRESS_PACKET_BYTES_MIN};
+use crate::limits::{
+    INGRESS_BPS_DEFAULT, INGRESS_BURST_BITS_MAX, INGRESS_BURST_US, INGRESS_PACKET_BYTES_MIN,
+};
 use crate::time::Micros;
 
 /// The policer of one session.
@@ -51,7 +53,7 @@ impl Policer {
     }
 
     fn level_max(&self) -> u64 {
-        self.bps_max * INGRESS_BURST_US
+        (self.bps_max * INGRESS_BURST_US).min(INGRESS_BURST_BITS_MAX * 1_000_000)
     }
 }
 
