@@ -207,6 +207,8 @@ impl Shards {
             limits: limits(),
             edge: decision.kind.label().to_owned(),
             ops: None,
+            draining: false,
+            connection: 0,
         };
         let bell = link_end.bell();
         Ok(Shards {

@@ -77,6 +77,7 @@ pub fn route(command: &Command, placement: &mut Placement, draining: bool) -> Ro
         },
         Command::SetPolicy(order) => to_session(placement, order.session),
         Command::RestartIce(order) => to_session(placement, order.session),
+        Command::Accept(order) => to_session(placement, order.session),
         Command::Inspect(what) => route_inspect(*what, placement),
         Command::Snapshot(_) => Route::All,
         Command::Drain(_) => done(),

@@ -255,6 +255,7 @@ impl Runner {
             | Command::Unsubscribe(_)
             | Command::SetPolicy(_)
             | Command::RestartIce(_)
+            | Command::Accept(_)
             | Command::Drain(_)
             | Command::Ping(_) => Report::Reply(ticket, self.shard.on_command(now, command)),
         };

@@ -21,7 +21,7 @@ pub(crate) fn admit(session: u64, room: u64, slots: u16) -> Admit {
         room: RoomId(room),
         tag: Vec::new(),
         shard_hint: None,
-        remote: RemoteTransport {
+        remote: Some(RemoteTransport {
             ufrag: "u".into(),
             pwd: "p".into(),
             fingerprint: Fingerprint {
@@ -29,7 +29,7 @@ pub(crate) fn admit(session: u64, room: u64, slots: u16) -> Admit {
                 digest: vec![0; 32],
             },
             setup: Setup::ActPass,
-        },
+        }),
         extensions: Extensions::default(),
         slots: (0..slots).map(slot).collect(),
         policy: SessionPolicy::default(),

@@ -97,6 +97,8 @@ fn hello() -> Hello {
         },
         edge: "mmsg".into(),
         ops: None,
+        draining: false,
+        connection: 0,
     }
 }
 

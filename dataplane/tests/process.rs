@@ -186,7 +186,7 @@ impl Client {
             room: RoomId(room),
             tag: b"tag".to_vec(),
             shard_hint: None,
-            remote: RemoteTransport {
+            remote: Some(RemoteTransport {
                 ufrag: "them".into(),
                 pwd: "their-password-of-22-ch".into(),
                 fingerprint: Fingerprint {
@@ -194,7 +194,7 @@ impl Client {
                     digest: vec![0; 32],
                 },
                 setup: Setup::ActPass,
-            },
+            }),
             extensions: Extensions::default(),
             slots: Vec::new(),
             policy: SessionPolicy::default(),

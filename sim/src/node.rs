@@ -143,6 +143,7 @@ impl Node {
             Command::Unsubscribe(order) => session(&self.places, &order.session),
             Command::SetPolicy(order) => session(&self.places, &order.session),
             Command::RestartIce(order) => session(&self.places, &order.session),
+            Command::Accept(order) => session(&self.places, &order.session),
             Command::Inspect(Inspect::Session(id)) => session(&self.places, id),
             Command::Inspect(Inspect::Room(_) | Inspect::Shard(_))
             | Command::Snapshot(_)

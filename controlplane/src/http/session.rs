@@ -72,6 +72,7 @@ pub(super) async fn patch(
         session: connection.session,
         ufrag: fragment.ufrag.clone(),
         pwd: fragment.pwd,
+        tag: None,
     });
     let admitted = admitted(state.node.order(restart).await)?;
     let etag = new_etag();

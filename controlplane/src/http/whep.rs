@@ -75,7 +75,7 @@ pub(super) async fn post(
         room: admission.room_id(),
         tag,
         shard_hint: None,
-        remote: offer.transport.clone(),
+        remote: Some(offer.transport.clone()),
         extensions: plan.extensions,
         slots: plan.slots.clone(),
         policy: SessionPolicy::default(),

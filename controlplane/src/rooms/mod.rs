@@ -4,12 +4,14 @@
 //! owns the rooms, feeds them requests and events, and carries their outputs to the data plane.
 
 pub mod admission;
+pub mod news;
 pub mod registry;
 pub mod room;
 pub mod stream;
 pub mod tag;
 
 pub use admission::Admission;
+pub use news::{News, Reconnect, TrackNews};
 pub use registry::Registry;
 pub use room::{Connection, Input, Kind, Left, Output, Refusal, Room};
 pub use stream::{Stream, Track};

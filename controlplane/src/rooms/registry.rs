@@ -14,12 +14,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use dataplane_api::command::{Close, Source, Subscribe};
 use dataplane_api::ids::{RoomId, SessionId, TrackId};
 use dataplane_api::{Command, Event};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use resync::Asked;
 
 use super::admission::Admission;
+use super::news::News;
 use super::room::{Connection, Input, Kind, Output, Refusal, Room};
 use super::stream::{Formats, Stream};
 use super::{ResourceId, StreamPath};
@@ -53,6 +54,7 @@ struct Rooms {
     of_session: HashMap<SessionId, String>,
     of_track: HashMap<TrackId, String>,
     asked: Option<Asked>,
+    news: HashMap<SessionId, watch::Sender<News>>,
 }
 
 impl Registry {
@@ -203,6 +205,17 @@ impl Registry {
         self.on_session(&mut rooms, session, Input::Restarted(session, ufrag, etag));
     }
 
+    /// What the viewer behind a session may know of its stream, from now on; the sender goes with the
+    /// session. `None` for a session that is not here.
+    #[must_use]
+    pub fn news(&self, session: SessionId) -> Option<watch::Receiver<News>> {
+        let mut rooms = self.rooms();
+        rooms.of_session.contains_key(&session).then(|| {
+            let sender = rooms.news.entry(session).or_default();
+            sender.subscribe()
+        })
+    }
+
     /// Persons watching a room.
     #[must_use]
     pub fn viewers(&self, room: &str) -> usize {
@@ -267,7 +280,10 @@ impl Registry {
                 self.resync();
             }
             // The client ends with `Superseded`, and the process follows.
-            Event::Superseded(_) | Event::ShardStats(_) => {}
+            Event::Superseded(_)
+            | Event::Draining(_)
+            | Event::TrackLayers(_)
+            | Event::ShardStats(_) => {}
         }
     }
 

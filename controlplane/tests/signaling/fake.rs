@@ -58,6 +58,7 @@ pub(crate) fn name(command: &Command) -> &'static str {
         Command::Unsubscribe(_) => "Unsubscribe",
         Command::SetPolicy(_) => "SetPolicy",
         Command::RestartIce(_) => "RestartIce",
+        Command::Accept(_) => "Accept",
         Command::Inspect(_) => "Inspect",
         Command::Snapshot(_) => "Snapshot",
         Command::Drain(_) => "Drain",
@@ -261,6 +262,8 @@ fn hello(boot: u8) -> Hello {
         },
         edge: "mmsg".into(),
         ops: None,
+        draining: false,
+        connection: 0,
     }
 }
 

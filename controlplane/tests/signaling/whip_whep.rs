@@ -44,7 +44,7 @@ async fn a_publisher_gets_what_rfc_9725_promises() {
     else {
         panic!("{orders:?}");
     };
-    assert_eq!(admit.remote.setup, Setup::ActPass);
+    assert_eq!(admit.remote.as_ref().unwrap().setup, Setup::ActPass);
     assert!(admit.slots.is_empty());
     let tag: serde_json::Value = serde_json::from_slice(&admit.tag).unwrap();
     assert_eq!(

@@ -36,6 +36,8 @@ pub enum Command {
     Drain(Drain),
     /// Answered by `Pong`.
     Ping(Ping),
+    /// The peer has answered the node's own offer: what [`Admit::remote`] left open.
+    Accept(Accept),
 }
 
 /// See [`Command::Admit`].
@@ -56,9 +58,10 @@ pub struct Admit {
     /// A shard to prefer, when the control plane knows a reason.
     #[n(3)]
     pub shard_hint: Option<ShardIndex>,
-    /// What the peer's SDP said of its transport.
+    /// What the peer's SDP said of its transport. `None` when the node offers: [`Command::Accept`] brings
+    /// it, and until then the session hears nobody. Needs the feature [`crate::event::FEATURE_ACCEPT`].
     #[n(4)]
-    pub remote: RemoteTransport,
+    pub remote: Option<RemoteTransport>,
     /// The session's header extension ids.
     #[n(5)]
     pub extensions: Extensions,
@@ -288,6 +291,26 @@ pub struct RestartIce {
     /// The peer's new `a=ice-pwd`.
     #[n(2)]
     pub pwd: String,
+    /// Replaces the tag of `Admit`: the ETag has changed, and a successor must know it.
+    #[n(3)]
+    #[cbor(with = "minicbor::bytes")]
+    pub tag: Option<Vec<u8>>,
+}
+
+/// See [`Command::Accept`]. Answered with `Admitted`; a repeated one changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Accept {
+    /// Whose.
+    #[n(0)]
+    pub session: SessionId,
+    /// What its SDP answer said of its transport: `setup` is `active` or `passive`.
+    #[n(1)]
+    pub remote: RemoteTransport,
+    /// Replaces the tag of `Admit`.
+    #[n(2)]
+    #[cbor(with = "minicbor::bytes")]
+    pub tag: Option<Vec<u8>>,
 }
 
 /// See [`Command::Inspect`].

@@ -38,7 +38,19 @@ pub struct Hello {
     /// Where the data plane answers health and metrics.
     #[n(7)]
     pub ops: Option<SocketAddr>,
+    /// The node takes no new sessions any more.
+    #[n(8)]
+    #[cbor(default)]
+    pub draining: bool,
+    /// Number of this connection, never repeated within a boot: the ids that a control plane makes start
+    /// above `connection << 40`, whatever its clock says. 0 from a data plane that does not count.
+    #[n(9)]
+    #[cbor(default)]
+    pub connection: u64,
 }
+
+/// In [`Hello::features`]: [`crate::command::Admit::remote`] may be left open.
+pub const FEATURE_ACCEPT: &str = "accept";
 
 /// One shard, as it introduces itself.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -82,6 +94,10 @@ pub enum Event {
     ResyncNeeded(ResyncNeeded),
     /// A newer control plane took the link: stop.
     Superseded(Superseded),
+    /// The node takes no new sessions any more; those it has go on.
+    Draining(Draining),
+    /// Layers of a track came or went.
+    TrackLayers(TrackLayers),
     /// Counters of one shard, once a second. A measurement.
     ShardStats(ShardStats),
 }
@@ -164,6 +180,35 @@ pub struct TrackSilent {
     /// Which.
     #[n(0)]
     pub track: TrackId,
+}
+
+/// See [`Event::Draining`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Draining {}
+
+/// See [`Event::TrackLayers`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct TrackLayers {
+    /// Which.
+    #[n(0)]
+    pub track: TrackId,
+    /// Every layer, in the order of `Publish`.
+    #[n(1)]
+    pub layers: Vec<LayerState>,
+}
+
+/// One layer of a track: an encoding of `Publish`.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct LayerState {
+    /// Its restriction identifier, for simulcast.
+    #[n(0)]
+    pub rid: Option<String>,
+    /// Packets of it arrive.
+    #[n(1)]
+    pub live: bool,
 }
 
 /// See [`Event::ResyncNeeded`].

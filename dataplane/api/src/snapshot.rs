@@ -4,6 +4,7 @@
 use minicbor::{Decode, Encode};
 
 use crate::command::Slot;
+use crate::event::LayerState;
 use crate::ids::{RoomId, SessionId, ShardIndex, SlotId, TrackId};
 
 /// One part of a snapshot.
@@ -67,6 +68,10 @@ pub struct TrackPart {
     /// A packet arrived within the last two seconds.
     #[n(3)]
     pub live: bool,
+    /// Every layer, in the order of `Publish`; empty from a data plane that does not tell.
+    #[n(4)]
+    #[cbor(default)]
+    pub layers: Vec<LayerState>,
 }
 
 /// Says at which event counter the shard's parts were taken: older events are already in them.

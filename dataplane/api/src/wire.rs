@@ -98,6 +98,7 @@ kinds!(encode_command, decode_command, Command {
     25 => Snapshot,
     26 => Drain,
     27 => Ping,
+    28 => Accept,
 });
 
 kinds!(encode_reply, decode_reply, Reply {
@@ -123,6 +124,8 @@ kinds!(encode_event, decode_event, Event {
     131 => TrackSilent,
     132 => ResyncNeeded,
     133 => Superseded,
+    134 => Draining,
+    135 => TrackLayers,
     160 => ShardStats,
 });
 

@@ -52,6 +52,7 @@ impl Shard {
                 Some(json) => Ok(Reply::Inspected(Inspected { json })),
                 None => Err(unknown("nothing of that name on this shard")),
             },
+            Command::Accept(_) => Err(invalid("this build makes no offers")),
             Command::Ping(_) => Ok(Reply::Pong(Pong {})),
             Command::Snapshot(_) | Command::Drain(_) => {
                 Err(invalid("this order is for the node, not for a shard"))
@@ -84,7 +85,10 @@ impl Shard {
             });
         }
         check_admit(&admit)?;
-        let role = match admit.remote.setup {
+        let Some(remote) = admit.remote.clone() else {
+            return Err(invalid("this build makes no offers"));
+        };
+        let role = match remote.setup {
             Setup::Active | Setup::ActPass => Role::Server,
             Setup::Passive => Role::Client,
         };
@@ -92,8 +96,8 @@ impl Shard {
             now,
             make_ufrag(self.config.index, admit.session, &mut self.rng),
             make_password(&mut self.rng),
-            admit.remote.ufrag.clone(),
-            admit.remote.pwd.clone(),
+            remote.ufrag,
+            remote.pwd,
         );
         let slots = admit
             .slots
@@ -102,7 +106,8 @@ impl Shard {
             .collect();
         let id = admit.session;
         let rtcp_ssrc = self.rng.random_range(1..=u32::MAX);
-        let session = Session::new(now, admit, role, ice, slots, rtcp_ssrc);
+        let handshake = (role, remote.fingerprint);
+        let session = Session::new(now, admit, handshake, ice, slots, rtcp_ssrc);
         let key = self.sessions.insert(session);
         self.session_keys.insert(id, key);
         self.half_open += 1;
@@ -283,7 +288,9 @@ impl Shard {
 }
 
 fn check_admit(admit: &Admit) -> Result<(), Refused> {
-    check_credentials(&admit.remote.ufrag, &admit.remote.pwd)?;
+    if let Some(remote) = &admit.remote {
+        check_credentials(&remote.ufrag, &remote.pwd)?;
+    }
     if admit.tag.len() > TAG_BYTES_MAX {
         return Err(invalid(format!(
             "the tag has {} bytes, at most {TAG_BYTES_MAX}",
@@ -412,7 +419,7 @@ mod tests {
             room: RoomId(1),
             tag: Vec::new(),
             shard_hint: None,
-            remote: RemoteTransport {
+            remote: Some(RemoteTransport {
                 ufrag: "peer".into(),
                 pwd: "a password of two dozen".into(),
                 fingerprint: Fingerprint {
@@ -420,7 +427,7 @@ mod tests {
                     digest: vec![0; 32],
                 },
                 setup: Setup::Active,
-            },
+            }),
             extensions: Extensions::default(),
             slots: slots.collect(),
             policy: SessionPolicy::default(),

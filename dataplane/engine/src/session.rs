@@ -146,7 +146,7 @@ impl Session {
     pub(crate) fn new(
         now: Micros,
         admit: Admit,
-        role: Role,
+        handshake: (Role, dataplane_api::command::Fingerprint),
         ice: IceAgent,
         slots: Vec<Slot>,
         rtcp_ssrc: u32,
@@ -162,7 +162,7 @@ impl Session {
             keyframes: KeyframeRate::default(),
             policy: admit.policy,
             admitted_at: now,
-            handshake: (role, admit.remote.fingerprint),
+            handshake,
             cname: format!("{:x}", admit.session.0),
             ice,
             gate: RecordGate::new(),

@@ -32,6 +32,7 @@ impl Shard {
                 session: track.spec.session,
                 tag: track.spec.tag.clone(),
                 live: track.is_live(),
+                layers: Vec::new(),
             }))
         });
         sessions.chain(tracks).collect()

@@ -58,6 +58,8 @@ impl Outgoing {
             Event::SessionConnected(_)
             | Event::SessionClosed(_)
             | Event::TrackLive(_)
+            | Event::TrackLayers(_)
+            | Event::Draining(_)
             | Event::TrackSilent(_) => {
                 if self.resync_waits {
                     Queued::Covered

@@ -255,6 +255,7 @@ fn a_snapshot_has_every_shards_parts_with_its_counter_and_one_end() {
             session: SessionId(1),
             tag: vec![1],
             live: true,
+            layers: Vec::new(),
         };
         played.shards[shard].report(Report::Parts(arrived, vec![Part::Track(track)], counter));
     }

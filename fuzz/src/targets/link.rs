@@ -99,6 +99,8 @@ fn seeds() -> Vec<Vec<u8>> {
             },
             edge: "uring".into(),
             ops: Some(SocketAddr::from(([127, 0, 0, 1], 7880))),
+            draining: true,
+            connection: 3,
         })),
     ]);
     frames

@@ -251,6 +251,7 @@ impl World {
             session,
             ufrag: ufrag.to_owned(),
             pwd: pwd.to_owned(),
+            tag: None,
         };
         match self.node.order(now, Command::RestartIce(order)) {
             Reply::Admitted(admitted) => self.light_mut(peer).restart_ice(now, &admitted),
@@ -380,7 +381,7 @@ impl World {
             room,
             tag: Vec::new(),
             shard_hint: None,
-            remote,
+            remote: Some(remote),
             extensions: source::extensions(),
             slots,
             policy: SessionPolicy::default(),

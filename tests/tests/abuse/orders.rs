@@ -55,12 +55,12 @@ impl Hall {
                 room: RoomId(room),
                 tag: Vec::new(),
                 shard_hint: None,
-                remote: RemoteTransport {
+                remote: Some(RemoteTransport {
                     ufrag: UFRAG.into(),
                     pwd: PASSWORD.into(),
                     fingerprint,
                     setup: Setup::Active,
-                },
+                }),
                 extensions: Extensions {
                     mid: Some(4),
                     transport_cc: Some(3),
@@ -113,6 +113,7 @@ impl Hall {
             session: self.peers[peer].session,
             ufrag: ufrag.into(),
             pwd: PASSWORD.into(),
+            tag: None,
         };
         let reply = self.shard.on_command(self.now, Command::RestartIce(order));
         if let Reply::Admitted(admitted) = reply {

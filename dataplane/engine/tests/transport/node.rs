@@ -79,12 +79,12 @@ impl Node {
                 room: RoomId(1),
                 tag: Vec::new(),
                 shard_hint: None,
-                remote: RemoteTransport {
+                remote: Some(RemoteTransport {
                     ufrag,
                     pwd,
                     fingerprint,
                     setup,
-                },
+                }),
                 extensions: Extensions::default(),
                 slots: vec![Slot {
                     slot: SlotId(0),
@@ -110,6 +110,7 @@ impl Node {
             session,
             ufrag,
             pwd,
+            tag: None,
         };
         admitted(self.order(now, Command::RestartIce(order)))
     }

@@ -422,6 +422,7 @@ fn order(class: &mut Class, input: &mut Input<'_>) {
             session,
             ufrag: "peer".into(),
             pwd: PEER_PWD.into(),
+            tag: None,
         }),
         8 => Command::Inspect(match slot {
             0 => Inspect::Shard(ShardIndex(0)),

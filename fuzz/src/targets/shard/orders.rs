@@ -126,12 +126,12 @@ pub(super) fn admit(who: Who, codec: CodecId) -> Command {
         room: who.room(),
         tag: vec![1, 2, 3],
         shard_hint: None,
-        remote: RemoteTransport {
+        remote: Some(RemoteTransport {
             ufrag: PEER_UFRAG.into(),
             pwd: PEER_PWD.into(),
             fingerprint: fingerprint(),
             setup: Setup::Active,
-        },
+        }),
         extensions: Extensions {
             mid: Some(MID),
             rid: Some(RID),

@@ -92,7 +92,7 @@ impl Class {
                 room: RoomId(1),
                 tag: Vec::new(),
                 shard_hint: None,
-                remote: RemoteTransport {
+                remote: Some(RemoteTransport {
                     ufrag: UFRAG.into(),
                     pwd: PWD.into(),
                     fingerprint: Fingerprint {
@@ -100,7 +100,7 @@ impl Class {
                         digest: vec![0; 32],
                     },
                     setup: Setup::Active,
-                },
+                }),
                 extensions: Extensions {
                     mid: Some(MID_EXTENSION),
                     transport_cc: Some(3),
