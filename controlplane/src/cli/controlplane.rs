@@ -1,6 +1,7 @@
 //! `lectern controlplane`: the process of HTTP and rooms, put together.
 
 use std::io::{Read, Write};
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -16,8 +17,8 @@ use crate::http::server::{Server, Tls};
 use crate::http::token::TokenIssuer;
 use crate::http::{debug, health, layers, page, token};
 use crate::log::Level;
-use crate::node::NodeClient;
-use crate::rooms::Registry;
+use crate::node::{NodeClient, heartbeat};
+use crate::rooms::{Limits, Registry};
 use crate::state::{AppState, Shared};
 use crate::supervise::ControlplaneReady;
 use crate::{data_dir, ice_servers};
@@ -92,9 +93,17 @@ async fn serve(args: &ControlplaneArgs, config: &Config, level: &Level) -> anyho
         node.clone(),
         health.clone(),
         metrics.clone(),
-        config.max_participants,
+        Limits {
+            participants_max: config.max_participants,
+            stream_timeout: (config.stream_timeout_s > 0)
+                .then(|| Duration::from_secs(config.stream_timeout_s)),
+        },
     );
     let rooms = tokio::spawn(registry.clone().run(events));
+    let answering = health.clone();
+    tokio::spawn(heartbeat::keep(node.clone(), move |answers| {
+        answering.set_media_answers(answers);
+    }));
 
     let state = AppState::new(Shared {
         keys: keys.clone(),

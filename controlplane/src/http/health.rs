@@ -17,6 +17,7 @@ use super::problem::Problem;
 #[derive(Clone, Debug)]
 pub struct Health {
     link_up: Arc<watch::Sender<bool>>,
+    media_answers: Arc<watch::Sender<bool>>,
     draining: Arc<watch::Sender<bool>>,
     metrics: Metrics,
 }
@@ -27,24 +28,25 @@ impl Health {
     pub fn new(metrics: Metrics) -> Health {
         Health {
             link_up: Arc::new(watch::Sender::new(false)),
+            media_answers: Arc::new(watch::Sender::new(true)),
             draining: Arc::new(watch::Sender::new(false)),
             metrics,
         }
     }
 
-    /// The data plane answers, or no longer.
+    /// The data plane is linked and its sessions are known here, or no longer.
     pub fn set_link_up(&self, up: bool) {
         self.link_up.send_replace(up);
         self.metrics.set_link_up(up);
     }
 
-    /// Whether the data plane answers.
+    /// Whether the data plane is linked and its sessions are known here.
     #[must_use]
     pub fn link_up(&self) -> bool {
         *self.link_up.borrow()
     }
 
-    /// Returns once the data plane answers.
+    /// Returns once the data plane is linked and its sessions are known here.
     pub async fn wait_for_link(&self) {
         self.link_up
             .subscribe()
@@ -53,9 +55,20 @@ impl Health {
             .expect("invariant: the sender lives in self");
     }
 
-    /// The node takes nobody new from now on.
-    pub fn drain(&self) {
-        self.draining.send_replace(true);
+    /// Whether the node takes nobody new, from now on.
+    pub fn set_draining(&self, draining: bool) {
+        self.draining.send_replace(draining);
+    }
+
+    /// The data plane answers its orders, or has fallen silent with the link up.
+    pub fn set_media_answers(&self, answers: bool) {
+        self.media_answers.send_replace(answers);
+    }
+
+    /// Whether the data plane answers its orders.
+    #[must_use]
+    pub fn media_answers(&self) -> bool {
+        *self.media_answers.borrow()
     }
 
     /// Whether the node takes nobody new.
@@ -89,14 +102,20 @@ pub fn routes(health: Health, metrics: Metrics, debug: Router) -> Router {
 /// 200 when both processes serve, else 503 with what is missing.
 async fn ready(State(ops): State<Ops>) -> Response {
     let (link_up, draining) = (ops.health.link_up(), ops.health.draining());
-    let code = if link_up && !draining {
+    let media_answers = ops.health.media_answers();
+    let code = if link_up && media_answers && !draining {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
     (
         code,
-        Json(json!({ "ready": code == StatusCode::OK, "link_up": link_up, "draining": draining })),
+        Json(json!({
+            "ready": code == StatusCode::OK,
+            "link_up": link_up,
+            "media_answers": media_answers,
+            "draining": draining,
+        })),
     )
         .into_response()
 }
@@ -128,9 +147,15 @@ mod tests {
         let (status, body) = get(&router, "/readyz").await;
         assert_eq!(
             (status, body.as_str()),
-            (200, r#"{"draining":false,"link_up":true,"ready":true}"#)
+            (
+                200,
+                r#"{"draining":false,"link_up":true,"media_answers":true,"ready":true}"#
+            )
         );
-        health.drain();
+        health.set_media_answers(false);
+        assert_eq!(get(&router, "/readyz").await.0, 503);
+        health.set_media_answers(true);
+        health.set_draining(true);
         assert_eq!(get(&router, "/readyz").await.0, 503);
         assert_eq!(
             get(&router, "/healthz").await.0,

@@ -10,6 +10,7 @@ use dataplane_api::command::RestartIce;
 use super::layers::{BODY_BYTES_MAX, read_body};
 use super::problem::Problem;
 use super::signaling::{SDP_FRAGMENT, SessionAddress, admitted, require_type, token};
+use crate::rooms::tag::SessionTag;
 use crate::rooms::{Connection, Kind, StreamPath, new_etag};
 use crate::sdp::Fragment;
 use crate::state::AppState;
@@ -68,14 +69,20 @@ pub(super) async fn patch(
     if fragment.ufrag == connection.remote_ufrag {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
+    let etag = new_etag();
+    let restarted = Connection {
+        remote_ufrag: fragment.ufrag.clone(),
+        etag: etag.clone(),
+        ..connection.clone()
+    };
+    let SessionAddress(StreamPath { room, .. }, _) = &address;
     let restart = Command::RestartIce(RestartIce {
         session: connection.session,
         ufrag: fragment.ufrag.clone(),
         pwd: fragment.pwd,
-        tag: None,
+        tag: Some(SessionTag::new(room, &restarted).encode()),
     });
     let admitted = admitted(state.node.order(restart).await)?;
-    let etag = new_etag();
     state
         .registry
         .restarted(connection.session, fragment.ufrag, etag.clone());

@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use dataplane_api::Reply;
@@ -14,7 +15,7 @@ use dataplane_api::reply::{Admitted, Refusal as MediaRefusal};
 
 use super::layers::{BODY_BYTES_MAX, read_body};
 use super::problem::Problem;
-use super::{session, whep, whip};
+use super::{gate, session, whep, whip};
 use crate::auth::RoomClaims;
 use crate::auth::token::is_room_name;
 use crate::node::LinkError;
@@ -61,6 +62,7 @@ pub fn routes(state: AppState) -> Router {
     router
         .route("/whip/{room}/{name}/{id}", session_routes(Kind::Whip))
         .route("/whep/{room}/{name}/{id}", session_routes(Kind::Whep))
+        .route_layer(middleware::from_fn_with_state(state.clone(), gate::settled))
         .with_state(state)
 }
 
@@ -188,6 +190,8 @@ pub(super) fn connection(
         etag: new_etag(),
         remote_ufrag: offer.transport.ufrag.clone(),
         ice,
+        tracks_planned: 0,
+        formats: Vec::new(),
         slots: Vec::new(),
         admitted: false,
         connected: false,

@@ -54,6 +54,7 @@ pub(super) async fn post(
     let slots = plan.slots.iter().map(|slot| (slot.slot, slot.kind));
     let connection = Connection {
         slots: slots.collect(),
+        formats: formats.clone(),
         ..connection(
             &state,
             Kind::Whep,

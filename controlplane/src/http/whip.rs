@@ -17,7 +17,7 @@ use super::signaling::{
 use crate::auth::{Rights, Source};
 use crate::node::Pending;
 use crate::rooms::tag::{SessionTag, TrackTag};
-use crate::rooms::{Input, Kind, Track};
+use crate::rooms::{Connection, Input, Kind, Track};
 use crate::sdp::{self, PublishPlan};
 use crate::state::AppState;
 
@@ -48,7 +48,10 @@ pub(super) async fn post(
     let hello = state.node.hello().ok_or_else(Problem::media_down)?;
 
     let ice = plan.ice_section();
-    let connection = connection(&state, Kind::Whip, &path, &claims, &offer, ice);
+    let connection = Connection {
+        tracks_planned: plan.tracks.len(),
+        ..connection(&state, Kind::Whip, &path, &claims, &offer, ice)
+    };
     let session = connection.session;
     let (resource, etag) = (connection.resource.clone(), connection.etag.clone());
     let tag = SessionTag::new(&path.room, &connection).encode();
@@ -111,6 +114,7 @@ fn declare(state: &AppState, session: SessionId, plan: &PublishPlan) -> (Vec<Tra
             kind: planned.kind,
             format: planned.format,
             live: false,
+            layers: Vec::new(),
         });
     }
     (tracks, orders)

@@ -4,6 +4,7 @@
 //! owns the rooms, feeds them requests and events, and carries their outputs to the data plane.
 
 pub mod admission;
+pub mod connection;
 pub mod news;
 pub mod registry;
 pub mod room;
@@ -11,9 +12,10 @@ pub mod stream;
 pub mod tag;
 
 pub use admission::Admission;
+pub use connection::{Connection, Kind};
 pub use news::{News, Reconnect, TrackNews};
 pub use registry::Registry;
-pub use room::{Connection, Input, Kind, Left, Output, Refusal, Room};
+pub use room::{Input, Left, Limits, Output, Refusal, Room};
 pub use stream::{Stream, Track};
 
 use std::fmt;

@@ -4,33 +4,49 @@
 //! never an await: a decision and the orders that follow from it leave in one piece, so the data plane
 //! hears of two decisions in the order in which they were made.
 
+mod audience;
+mod census;
+mod ids;
 mod resync;
+mod takeover;
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use dataplane_api::command::{Close, Source, Subscribe};
 use dataplane_api::ids::{RoomId, SessionId, TrackId};
 use dataplane_api::{Command, Event};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use audience::Audience;
+use census::label;
+use ids::Ids;
 use resync::Asked;
 
 use super::admission::Admission;
-use super::news::News;
-use super::room::{Connection, Input, Kind, Output, Refusal, Room};
+use super::connection::{Connection, Kind};
+use super::news::{News, Reconnect};
+use super::room::{Input, Limits, Output, Refusal, Room};
 use super::stream::{Formats, Stream};
 use super::{ResourceId, StreamPath};
-use crate::auth::Role;
 use crate::http::health::Health;
-use crate::http::metrics::{ConnectionKind, ConnectionState, Metrics};
+use crate::http::metrics::Metrics;
 use crate::node::{LinkEvent, NodeClient, Pending};
 
-/// How often rooms look at the clock: the gap of a stream is 30 s, and half a second more is nothing.
-const TICK: Duration = Duration::from_millis(500);
+/// How often rooms look at the clock and listeners are told what changed.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How long a request waits for the sessions of an earlier control plane to be taken over, which takes
+/// some milliseconds.
+const SETTLING_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// From when on viewers are told that the media process is lost.
+const LOST_AFTER: Duration = Duration::from_millis(800);
+
+/// How long it waits for the data plane to be found at all.
+const LINKING_TIME_MAX: Duration = Duration::from_millis(300);
 
 /// The rooms; clones share them.
 #[derive(Clone, Debug)]
@@ -42,9 +58,10 @@ struct Inner {
     health: Health,
     metrics: Metrics,
     started: Instant,
-    ids: AtomicU64,
-    first_id: u64,
-    participants_max: Option<u32>,
+    ids: Ids,
+    limits: Limits,
+    /// The rooms are those of the data plane: what an earlier control plane left is taken over.
+    settled: watch::Sender<bool>,
     rooms: Mutex<Rooms>,
 }
 
@@ -54,32 +71,23 @@ struct Rooms {
     of_session: HashMap<SessionId, String>,
     of_track: HashMap<TrackId, String>,
     asked: Option<Asked>,
-    news: HashMap<SessionId, watch::Sender<News>>,
+    /// Since when there is no link.
+    down_since: Option<Instant>,
+    audience: Audience,
 }
 
 impl Registry {
     /// A registry without rooms over the link `node`. It keeps `health` and the gauges of `metrics` true.
     #[must_use]
-    pub fn new(
-        node: NodeClient,
-        health: Health,
-        metrics: Metrics,
-        participants_max: Option<u32>,
-    ) -> Registry {
-        // 41 bits of milliseconds and 20 of counter: a restarted control plane starts above every id of
-        // the one before unless that one made a million ids a millisecond.
-        let since_epoch = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let first_id = u64::try_from(since_epoch.as_millis()).unwrap_or_default() << 20;
+    pub fn new(node: NodeClient, health: Health, metrics: Metrics, limits: Limits) -> Registry {
         Registry(Arc::new(Inner {
             node,
             health,
             metrics,
             started: Instant::now(),
-            ids: AtomicU64::new(first_id),
-            first_id,
-            participants_max,
+            ids: Ids::default(),
+            limits,
+            settled: watch::Sender::new(false),
             rooms: Mutex::default(),
         }))
     }
@@ -102,7 +110,18 @@ impl Registry {
     /// A new handle for a session, track or room.
     #[must_use]
     pub fn next_id(&self) -> u64 {
-        self.0.ids.fetch_add(1, Ordering::Relaxed)
+        self.0.ids.next()
+    }
+
+    /// Whether the rooms are those of the data plane. Right after a start they are not yet: whoever asks
+    /// waits, for two seconds at most, and not long when there is no data plane.
+    pub async fn settled(&self) -> bool {
+        let mut settled = self.0.settled.subscribe();
+        let mut within = async |limit| {
+            let waiting = settled.wait_for(|settled| *settled);
+            matches!(timeout(limit, waiting).await, Ok(Ok(_)))
+        };
+        within(LINKING_TIME_MAX).await || self.0.node.is_up() && within(SETTLING_TIME_MAX).await
     }
 
     /// What a stream carries, when it is live.
@@ -154,11 +173,11 @@ impl Registry {
     fn enter(&self, room: &str, session: SessionId, input: Input) -> Result<Admission, Refusal> {
         let mut rooms = self.rooms();
         let id = RoomId(self.next_id());
-        let limit = self.0.participants_max;
+        let limits = self.0.limits;
         let id = rooms
             .by_name
             .entry(room.to_owned())
-            .or_insert_with(|| Room::new(id, limit))
+            .or_insert_with(|| Room::new(id, limits))
             .id;
         rooms.of_session.insert(session, room.to_owned());
         if let Some(refusal) = self.apply(&mut rooms, room, input).refused {
@@ -210,10 +229,14 @@ impl Registry {
     #[must_use]
     pub fn news(&self, session: SessionId) -> Option<watch::Receiver<News>> {
         let mut rooms = self.rooms();
-        rooms.of_session.contains_key(&session).then(|| {
-            let sender = rooms.news.entry(session).or_default();
-            sender.subscribe()
-        })
+        let Rooms {
+            by_name,
+            of_session,
+            audience,
+            ..
+        } = &mut *rooms;
+        let room = by_name.get(of_session.get(&session)?)?;
+        Some(audience.listen(room, session))
     }
 
     /// Persons watching a room.
@@ -236,15 +259,22 @@ impl Registry {
 
     fn on_link(&self, event: LinkEvent) {
         match event {
-            LinkEvent::Up { same_boot, .. } => {
-                self.0.health.set_link_up(true);
+            LinkEvent::Up { hello, same_boot } => {
+                self.0.ids.begin(hello.connection);
+                self.rooms().down_since = None;
+                self.set_draining(hello.draining);
                 if same_boot {
-                    self.resync();
+                    self.0.health.set_link_up(*self.0.settled.borrow());
                 } else {
+                    self.0.settled.send_replace(false);
                     self.everywhere(|| Input::AllGone);
                 }
+                self.resync();
             }
-            LinkEvent::Down => self.0.health.set_link_up(false),
+            LinkEvent::Down => {
+                self.0.health.set_link_up(false);
+                self.rooms().down_since = Some(Instant::now());
+            }
             LinkEvent::Event { event, .. } => self.on_event(event),
         }
     }
@@ -255,11 +285,8 @@ impl Registry {
             Event::SessionConnected(connected) => {
                 let session = connected.session;
                 if let Some(kind) = rooms.kind_of(session) {
-                    tracing::info!(
-                        kind = kind.as_str(),
-                        join_ms = connected.join_ms,
-                        "connected"
-                    );
+                    let _span = span(session, kind).entered();
+                    tracing::info!(join_ms = connected.join_ms, "connected");
                     self.0
                         .metrics
                         .joined(label(kind), Duration::from_millis(connected.join_ms));
@@ -268,23 +295,43 @@ impl Registry {
             }
             Event::SessionClosed(closed) => {
                 let session = closed.session;
+                if let Some(asked) = &mut rooms.asked {
+                    asked.closed.insert(session);
+                }
                 if let Some(kind) = rooms.kind_of(session) {
-                    tracing::info!(kind = kind.as_str(), reason = ?closed.reason, "closed");
+                    let _span = span(session, kind).entered();
+                    tracing::info!(reason = ?closed.reason, "closed");
                 }
                 self.on_session(&mut rooms, session, Input::Closed(session));
             }
-            Event::TrackLive(live) => self.on_track(&mut rooms, live.track, true),
-            Event::TrackSilent(silent) => self.on_track(&mut rooms, silent.track, false),
+            Event::TrackLive(live) => {
+                self.on_track(&mut rooms, live.track, Input::Activity(live.track, true));
+            }
+            Event::TrackSilent(silent) => {
+                let track = silent.track;
+                self.on_track(&mut rooms, track, Input::Activity(track, false));
+            }
+            Event::TrackLayers(told) => {
+                let track = told.track;
+                self.on_track(&mut rooms, track, Input::Layers(track, told.layers));
+            }
             Event::ResyncNeeded(_) => {
                 drop(rooms);
                 self.resync();
             }
+            Event::Draining(_) => {
+                drop(rooms);
+                self.set_draining(true);
+            }
             // The client ends with `Superseded`, and the process follows.
-            Event::Superseded(_)
-            | Event::Draining(_)
-            | Event::TrackLayers(_)
-            | Event::ShardStats(_) => {}
+            Event::Superseded(_) | Event::ShardStats(_) => {}
         }
+    }
+
+    fn set_draining(&self, draining: bool) {
+        self.0.health.set_draining(draining);
+        let mut rooms = self.rooms();
+        rooms.send_away(draining.then_some(Reconnect::Draining));
     }
 
     fn tick(&self) {
@@ -300,6 +347,15 @@ impl Registry {
             self.apply(&mut rooms, &name, Input::Tick);
         }
         rooms.measure(&self.0.metrics);
+        // A link that is away this long has lost its data plane; one that was taken over has ended us.
+        let lost = |since: Instant| since.elapsed() >= LOST_AFTER;
+        if rooms.down_since.is_some_and(lost) {
+            rooms.send_away(Some(Reconnect::MediaDown));
+        }
+        let Rooms {
+            by_name, audience, ..
+        } = &mut *rooms;
+        audience.tell(by_name);
     }
 
     fn everywhere(&self, input: impl Fn() -> Input) {
@@ -316,12 +372,12 @@ impl Registry {
         }
     }
 
-    fn on_track(&self, rooms: &mut Rooms, track: TrackId, live: bool) {
+    fn on_track(&self, rooms: &mut Rooms, track: TrackId, input: Input) {
         if let Some(asked) = &mut rooms.asked {
             asked.touched.insert(track);
         }
         if let Some(name) = rooms.of_track.get(&track).cloned() {
-            self.apply(rooms, &name, Input::Activity(track, live));
+            self.apply(rooms, &name, input);
         }
     }
 
@@ -342,6 +398,7 @@ impl Registry {
             Vec::new()
         };
         let outputs = room.apply(self.0.started.elapsed(), input);
+        rooms.audience.changed(name);
         if room.is_idle() {
             rooms.by_name.remove(name);
         }
@@ -372,6 +429,7 @@ impl Registry {
                 Output::Close(session) => self.0.node.tell(Command::Close(Close { session })),
                 Output::Left(left) => {
                     rooms.of_session.remove(&left.session);
+                    rooms.audience.left(left.session, left.reconnect);
                     for track in left.tracks {
                         rooms.of_track.remove(&track);
                     }
@@ -388,30 +446,8 @@ impl Registry {
 }
 
 impl Rooms {
-    fn measure(&self, metrics: &Metrics) {
-        let mut connections: HashMap<(Kind, bool), usize> = HashMap::new();
-        let mut people: HashSet<(&str, &str, Role)> = HashSet::new();
-        for (name, room) in &self.by_name {
-            for connection in room.connections() {
-                *connections
-                    .entry((connection.kind, connection.connected))
-                    .or_default() += 1;
-                people.insert((name, &connection.sub, connection.role));
-            }
-        }
-        metrics.set_rooms(self.by_name.len());
-        for role in Role::ALL {
-            metrics.set_participants(role, people.iter().filter(|(_, _, of)| *of == role).count());
-        }
-        for kind in [Kind::Whip, Kind::Whep] {
-            for (connected, state) in [
-                (false, ConnectionState::New),
-                (true, ConnectionState::Connected),
-            ] {
-                let count = connections.get(&(kind, connected)).copied().unwrap_or(0);
-                metrics.set_connections(label(kind), state, count);
-            }
-        }
+    fn send_away(&mut self, why: Option<Reconnect>) {
+        self.audience.send_away(why, &self.by_name);
     }
 
     fn kind_of(&self, session: SessionId) -> Option<Kind> {
@@ -422,11 +458,9 @@ impl Rooms {
     }
 }
 
-fn label(kind: Kind) -> ConnectionKind {
-    match kind {
-        Kind::Whip => ConnectionKind::Whip,
-        Kind::Whep => ConnectionKind::Whep,
-    }
+/// What every line about a session stands under.
+fn span(session: SessionId, kind: Kind) -> tracing::Span {
+    tracing::info_span!("session", session = session.0, kind = kind.as_str())
 }
 
 #[derive(Debug, Default)]

@@ -1,66 +1,20 @@
 //! One room as a pure state machine: who publishes which stream, who watches, who has to go.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+mod takeover;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use dataplane_api::event::LayerState;
 use dataplane_api::ids::{RoomId, SessionId, SlotId, TrackId};
-use dataplane_api::media::MediaKind;
 
+use super::ResourceId;
+use super::connection::{Connection, Kind};
+use super::news::Reconnect;
 use super::stream::{Formats, Publisher, Resumption, Stream, Track};
-use super::{MAIN, ResourceId};
-use crate::auth::Role;
-use crate::sdp::IceSection;
 
-/// What a connection does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    /// Publishes by WHIP.
-    Whip,
-    /// Watches by WHEP.
-    Whep,
-}
-
-impl Kind {
-    /// The first segment of its URLs, and its name in metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::Whip => "whip",
-            Kind::Whep => "whep",
-        }
-    }
-}
-
-/// One connection of a person.
-#[derive(Clone, Debug)]
-pub struct Connection {
-    /// The data plane's handle.
-    pub session: SessionId,
-    /// The last segment of its URL.
-    pub resource: ResourceId,
-    /// What it does.
-    pub kind: Kind,
-    /// The stream it fills or watches.
-    pub stream: String,
-    /// Whose it is.
-    pub sub: String,
-    /// As what.
-    pub role: Role,
-    /// Not hidden and no recorder: may count as a viewer.
-    pub counted: bool,
-    /// Names its ICE session; changes with each restart.
-    pub etag: String,
-    /// The peer's ufrag of that ICE session.
-    pub remote_ufrag: String,
-    /// What the answer to a restart repeats.
-    pub ice: IceSection,
-    /// Its slots, none for a publisher.
-    pub slots: Vec<(SlotId, MediaKind)>,
-    /// The data plane has admitted it.
-    pub admitted: bool,
-    /// Media flows.
-    pub connected: bool,
-}
+pub use takeover::{Adopted, Resync};
 
 /// What happens to a room.
 #[derive(Clone, Debug)]
@@ -79,25 +33,18 @@ pub enum Input {
     Closed(SessionId),
     /// Packets of a track arrive, or no longer.
     Activity(TrackId, bool),
+    /// Layers of a track came or went.
+    Layers(TrackId, Vec<LayerState>),
     /// An ICE restart was done: new remote ufrag, new ETag.
     Restarted(SessionId, String, String),
     /// The data plane is another process: nothing of the old one lives.
     AllGone,
+    /// A session of an earlier control plane, found in the data plane. Older sessions first.
+    Adopt(Adopted),
     /// What the data plane holds, after events were missed.
     Resync(Resync),
     /// Time passes.
     Tick,
-}
-
-/// What the data plane held when asked.
-#[derive(Clone, Debug)]
-pub struct Resync {
-    /// Its sessions: connected or not, and which slot is filled from which track.
-    pub sessions: HashMap<SessionId, (bool, Vec<(SlotId, TrackId)>)>,
-    /// Its tracks, live or silent.
-    pub tracks: HashMap<TrackId, bool>,
-    /// Sessions that must be in it if they live: those admitted when it was asked for.
-    pub admitted: HashSet<SessionId>,
 }
 
 /// What follows.
@@ -120,6 +67,17 @@ pub struct Left {
     pub session: SessionId,
     /// Its tracks.
     pub tracks: Vec<TrackId>,
+    /// Its client should come again, and why.
+    pub reconnect: Option<Reconnect>,
+}
+
+/// Bounds of every room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Persons.
+    pub participants_max: Option<u32>,
+    /// A publisher without a packet for this long is closed.
+    pub stream_timeout: Option<Duration>,
 }
 
 /// Why a request is refused.
@@ -142,7 +100,7 @@ pub enum Refusal {
 pub struct Room {
     /// The data plane's handle.
     pub id: RoomId,
-    participants_max: Option<u32>,
+    limits: Limits,
     streams: BTreeMap<String, Stream>,
     connections: BTreeMap<SessionId, Connection>,
 }
@@ -150,10 +108,10 @@ pub struct Room {
 impl Room {
     /// An idle room.
     #[must_use]
-    pub fn new(id: RoomId, participants_max: Option<u32>) -> Room {
+    pub fn new(id: RoomId, limits: Limits) -> Room {
         Room {
             id,
-            participants_max,
+            limits,
             streams: BTreeMap::new(),
             connections: BTreeMap::new(),
         }
@@ -172,10 +130,15 @@ impl Room {
                     connection.connected = true;
                 }
             }
-            Input::Closed(session) => self.remove(now, session, &mut out),
+            Input::Closed(session) => self.remove(now, session, None, &mut out),
             Input::Activity(track, live) => {
                 for stream in self.streams.values_mut() {
                     stream.track_activity(now, track, live);
+                }
+            }
+            Input::Layers(track, layers) => {
+                for stream in self.streams.values_mut() {
+                    stream.track_layers(track, &layers);
                 }
             }
             Input::Restarted(session, ufrag, etag) => {
@@ -186,12 +149,13 @@ impl Room {
             Input::AllGone => {
                 let sessions: Vec<SessionId> = self.connections.keys().copied().collect();
                 for session in sessions {
-                    self.remove(now, session, &mut out);
+                    self.remove(now, session, Some(Reconnect::MediaDown), &mut out);
                 }
                 for stream in self.streams.values_mut() {
                     stream.reset();
                 }
             }
+            Input::Adopt(adopted) => self.adopt(now, adopted, &mut out),
             Input::Resync(held) => self.resync(now, &held, &mut out),
             Input::Tick => self.tick(now, &mut out),
         }
@@ -218,41 +182,6 @@ impl Room {
         self.connections.values()
     }
 
-    /// The room as JSON for people.
-    #[must_use]
-    pub fn inspect(&self, name: &str) -> serde_json::Value {
-        let connections: Vec<serde_json::Value> = self
-            .connections
-            .values()
-            .map(|connection| {
-                serde_json::json!({
-                    // A string, as every id outside: 64 bits do not survive a JavaScript number.
-                    "session": connection.session.0.to_string(),
-                    "kind": connection.kind.as_str(),
-                    "stream": connection.stream,
-                    "sub": connection.sub,
-                    "role": connection.role,
-                    "connected": connection.connected,
-                })
-            })
-            .collect();
-        serde_json::json!({
-            "name": name,
-            "streams_live": self.streams_live(),
-            "viewers": self.viewers(),
-            "connections": connections,
-        })
-    }
-
-    /// Streams somebody fills.
-    #[must_use]
-    pub fn streams_live(&self) -> usize {
-        self.streams
-            .values()
-            .filter(|stream| stream.tracks().is_some())
-            .count()
-    }
-
     /// Nobody is here and nobody is waited for.
     #[must_use]
     pub fn is_idle(&self) -> bool {
@@ -262,28 +191,11 @@ impl Room {
     /// When the room next needs a `Tick`.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Duration> {
-        self.streams.values().filter_map(Stream::deadline).min()
-    }
-
-    /// Persons with a connected subscribing connection, without hidden ones, recorders, and whoever
-    /// publishes `main` (domain.md row 20).
-    #[must_use]
-    pub fn viewers(&self) -> usize {
-        let publisher = self
-            .streams
-            .get(MAIN)
-            .and_then(Stream::publisher)
-            .map(|of| of.sub.as_str());
-        let viewers: BTreeSet<&str> = self
-            .connections
+        let timeout = self.limits.stream_timeout;
+        self.streams
             .values()
-            .filter(|connection| {
-                connection.kind == Kind::Whep && connection.connected && connection.counted
-            })
-            .map(|connection| connection.sub.as_str())
-            .filter(|sub| Some(*sub) != publisher)
-            .collect();
-        viewers.len()
+            .filter_map(|stream| stream.deadline(timeout))
+            .min()
     }
 
     fn reserve(&mut self, now: Duration, connection: Connection, out: &mut Vec<Output>) {
@@ -299,7 +211,7 @@ impl Room {
                 return out.push(Output::Refused(Refusal::StillPublishing));
             }
             Some(&Publisher { session, .. }) => {
-                self.remove(now, session, out);
+                self.remove(now, session, None, out);
                 out.push(Output::Close(session));
             }
             None => {}
@@ -328,7 +240,7 @@ impl Room {
             }
             Some(Resumption::OtherFormats) => {
                 for viewer in self.viewers_of(&name) {
-                    self.forget(viewer, out);
+                    self.forget(viewer, Some(Reconnect::OtherFormats), out);
                     out.push(Output::Close(viewer));
                 }
             }
@@ -355,8 +267,14 @@ impl Room {
     }
 
     /// A publisher leaves a gap behind; a viewer leaves nothing.
-    fn remove(&mut self, now: Duration, session: SessionId, out: &mut Vec<Output>) {
-        self.forget(session, out);
+    fn remove(
+        &mut self,
+        now: Duration,
+        session: SessionId,
+        reconnect: Option<Reconnect>,
+        out: &mut Vec<Output>,
+    ) {
+        self.forget(session, reconnect, out);
         for stream in self.streams.values_mut() {
             if stream
                 .publisher()
@@ -367,7 +285,7 @@ impl Room {
         }
     }
 
-    fn forget(&mut self, session: SessionId, out: &mut Vec<Output>) {
+    fn forget(&mut self, session: SessionId, reconnect: Option<Reconnect>, out: &mut Vec<Output>) {
         let Some(connection) = self.connections.remove(&session) else {
             return;
         };
@@ -388,6 +306,7 @@ impl Room {
                 .iter()
                 .map(|track| track.track)
                 .collect(),
+            reconnect,
         }));
     }
 
@@ -411,61 +330,26 @@ impl Room {
         }
     }
 
-    fn resync(&mut self, now: Duration, held: &Resync, out: &mut Vec<Output>) {
-        let known: Vec<(SessionId, bool)> = self
-            .connections
-            .values()
-            .filter(|connection| held.admitted.contains(&connection.session))
-            .map(|connection| {
-                (
-                    connection.session,
-                    held.sessions.contains_key(&connection.session),
-                )
-            })
-            .collect();
-        for (session, alive) in known {
-            if !alive {
-                self.remove(now, session, out);
-                continue;
-            }
-            let Some((connected, filled)) = held.sessions.get(&session) else {
-                continue;
-            };
-            if let Some(connection) = self.connections.get_mut(&session) {
-                connection.connected |= connected;
-            }
-            let mut wanted = Vec::new();
-            self.subscribe(session, &mut wanted);
-            out.extend(wanted.into_iter().filter(|output| match output {
-                Output::Subscribe(_, slot, track) => !filled.contains(&(*slot, *track)),
-                Output::Refused(_) | Output::Close(_) | Output::Left(_) => true,
-            }));
-        }
-        for stream in self.streams.values_mut() {
-            let tracks: Vec<TrackId> = stream
-                .tracks()
-                .unwrap_or_default()
-                .iter()
-                .map(|track| track.track)
-                .collect();
-            for track in tracks {
-                if let Some(&live) = held.tracks.get(&track) {
-                    stream.track_activity(now, track, live);
-                }
-            }
-        }
-    }
-
+    /// A publisher that has been silent for too long is closed, which opens a gap; when a gap is over its
+    /// viewers go.
     fn tick(&mut self, now: Duration, out: &mut Vec<Output>) {
+        let timeout = self.limits.stream_timeout;
+        let due = |stream: &Stream| stream.deadline(timeout).is_some_and(|at| at <= now);
         let over: Vec<String> = self
             .streams
             .iter()
-            .filter(|(_, stream)| stream.deadline().is_some_and(|deadline| deadline <= now))
+            .filter(|(_, stream)| due(stream))
             .map(|(name, _)| name.clone())
             .collect();
         for name in over {
+            let silent = self.stream(&name).and_then(Stream::publisher);
+            if let Some(&Publisher { session, .. }) = silent {
+                self.remove(now, session, None, out);
+                out.push(Output::Close(session));
+                continue;
+            }
             for viewer in self.viewers_of(&name) {
-                self.forget(viewer, out);
+                self.forget(viewer, None, out);
                 out.push(Output::Close(viewer));
             }
             self.streams.remove(&name);
@@ -483,7 +367,7 @@ impl Room {
 
     /// The refusal for one more person, when the room is full.
     fn full(&self, sub: &str) -> Option<Refusal> {
-        let limit = self.participants_max?;
+        let limit = self.limits.participants_max?;
         let subs: BTreeSet<&str> = self
             .connections
             .values()

@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use dataplane_api::event::LayerState;
 use dataplane_api::ids::{SessionId, TrackId};
 use dataplane_api::media::MediaKind;
 
@@ -31,6 +32,8 @@ pub struct Track {
     pub format: Format,
     /// Packets arrive.
     pub live: bool,
+    /// Its layers as the data plane last told them; empty without simulcast or before the first packet.
+    pub layers: Vec<LayerState>,
 }
 
 /// Who fills a stream.
@@ -129,11 +132,48 @@ impl Stream {
         *self = Stream::default();
     }
 
-    /// When the gap ends, unless somebody is about to publish.
-    pub(super) fn deadline(&self) -> Option<Duration> {
+    /// Takes over a publisher of an earlier control plane. One without a live track may give way at once:
+    /// the data plane would have told two seconds after its last packet.
+    pub(super) fn adopt(
+        &mut self,
+        now: Duration,
+        session: SessionId,
+        sub: String,
+        tracks: Vec<Track>,
+    ) {
+        let silent = tracks.iter().all(|track| !track.live);
+        self.gap = None;
+        self.publisher = Some(Publisher {
+            session,
+            sub,
+            tracks,
+            replaceable_from: silent.then_some(now),
+        });
+    }
+
+    /// Somebody watches a stream whose publisher is gone: since when is not known, so the gap begins now.
+    pub(super) fn adopt_gap(&mut self, now: Duration, formats: Formats) {
+        if self.publisher.is_none() && self.gap.is_none() {
+            self.gap = Some((formats, now + GAP));
+        }
+    }
+
+    /// When the gap ends, unless somebody is about to publish; or when a silent publisher's time is up.
+    pub(super) fn deadline(&self, timeout: Option<Duration>) -> Option<Duration> {
         match (&self.publisher, &self.gap) {
             (None, Some((_, until))) => Some(*until),
+            (Some(publisher), _) if !publisher.tracks.is_empty() => {
+                let silent_from = publisher.replaceable_from?.saturating_sub(SILENT);
+                silent_from.checked_add(timeout?)
+            }
             _ => None,
+        }
+    }
+
+    pub(super) fn track_layers(&mut self, track: TrackId, layers: &[LayerState]) {
+        let tracks = self.publisher.iter_mut().flat_map(|of| &mut of.tracks);
+        for known in tracks.filter(|known| known.track == track) {
+            known.layers = layers.to_vec();
         }
     }
 

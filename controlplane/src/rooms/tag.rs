@@ -4,11 +4,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use dataplane_api::command::TAG_BYTES_MAX;
-use dataplane_api::media::MediaKind;
+use dataplane_api::media::{CodecId, MediaKind};
+use dataplane_api::snapshot::{SessionPart, TrackPart};
 
-use super::room::{Connection, Kind};
-use crate::sdp::Format;
+use super::ResourceId;
+use super::connection::{Connection, Kind};
+use super::stream::{Formats, Track};
+use crate::auth::Role;
+use crate::auth::token::is_room_name;
+use crate::sdp::{Format, IceSection};
 
 /// Raised when a member changes its meaning.
 pub const VERSION: u32 = 1;
@@ -26,6 +30,8 @@ pub struct SessionTag {
     pub stream: String,
     /// Whose it is.
     pub sub: String,
+    /// As what.
+    pub role: Role,
     /// The last segment of its URL.
     pub id: String,
     /// Its first ETag.
@@ -34,6 +40,14 @@ pub struct SessionTag {
     pub ufrag: String,
     /// May count as a viewer.
     pub counted: bool,
+    /// What the answer to a restart repeats.
+    pub ice: IceSection,
+    /// How many tracks a publisher has.
+    #[serde(default)]
+    pub tracks: usize,
+    /// What a viewer's stream carries.
+    #[serde(default)]
+    pub formats: Vec<TrackTag>,
 }
 
 /// Of one track: what a new viewer's answer needs.
@@ -59,11 +73,27 @@ impl SessionTag {
             room: room.to_owned(),
             stream: connection.stream.clone(),
             sub: connection.sub.clone(),
+            role: connection.role,
             id: connection.resource.as_str().to_owned(),
             etag: connection.etag.clone(),
             ufrag: connection.remote_ufrag.clone(),
             counted: connection.counted,
+            ice: connection.ice.clone(),
+            tracks: connection.tracks_planned,
+            formats: connection
+                .formats
+                .iter()
+                .map(|&(kind, format)| TrackTag::new(kind, format))
+                .collect(),
         }
+    }
+
+    /// The tag in a session of the data plane, when this build can read it.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<SessionTag> {
+        let tag: SessionTag = serde_json::from_slice(bytes).ok()?;
+        let known = tag.v == VERSION && tag.kind().is_some();
+        (known && is_room_name(&tag.room) && is_room_name(&tag.stream)).then_some(tag)
     }
 
     /// Its kind, when this build knows it.
@@ -74,7 +104,39 @@ impl SessionTag {
             .find(|kind| kind.as_str() == self.kind)
     }
 
-    /// Its bytes, at most [`TAG_BYTES_MAX`].
+    /// What a viewer's stream carries.
+    #[must_use]
+    pub fn formats(&self) -> Formats {
+        self.formats.iter().filter_map(TrackTag::format).collect()
+    }
+
+    /// The connection behind this tag, as the data plane holds it.
+    #[must_use]
+    pub fn connection(self, part: &SessionPart) -> Option<Connection> {
+        let slots = part.slots.iter().map(|slot| (slot.slot, slot.kind));
+        Some(Connection {
+            session: part.session,
+            resource: ResourceId::presented(&self.id),
+            kind: self.kind()?,
+            formats: self.formats(),
+            stream: self.stream,
+            sub: self.sub,
+            role: self.role,
+            counted: self.counted,
+            etag: self.etag,
+            remote_ufrag: self.ufrag,
+            ice: self.ice,
+            tracks_planned: self.tracks,
+            slots: slots.collect(),
+            admitted: true,
+            connected: part.connected,
+        })
+    }
+
+    /// Its bytes. An offer of absurdly many and long mids may take them beyond [`TAG_BYTES_MAX`]: the data
+    /// plane refuses such an order, and the client is told so.
+    ///
+    /// [`TAG_BYTES_MAX`]: dataplane_api::command::TAG_BYTES_MAX
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         encode(self)
@@ -97,6 +159,35 @@ impl TrackTag {
         }
     }
 
+    /// The track behind a part of a snapshot, when this build can read its tag.
+    #[must_use]
+    pub fn track(part: TrackPart) -> Option<Track> {
+        let tag: TrackTag = serde_json::from_slice(&part.tag).ok()?;
+        let (kind, format) = tag.format()?;
+        Some(Track {
+            track: part.track,
+            kind,
+            format,
+            live: part.live,
+            layers: part.layers,
+        })
+    }
+
+    /// What it says.
+    #[must_use]
+    pub fn format(&self) -> Option<(MediaKind, Format)> {
+        let kind = match (self.v, self.kind.as_str()) {
+            (VERSION, "audio") => MediaKind::Audio,
+            (VERSION, "video") => MediaKind::Video,
+            _ => return None,
+        };
+        let format = Format {
+            codec: CodecId(self.codec),
+            form: self.form,
+        };
+        Some((kind, format))
+    }
+
     /// Its bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -105,11 +196,5 @@ impl TrackTag {
 }
 
 fn encode(tag: &impl Serialize) -> Vec<u8> {
-    let bytes = serde_json::to_vec(tag).expect("invariant: strings and numbers always serialise");
-    debug_assert!(bytes.len() <= TAG_BYTES_MAX);
-    bytes
+    serde_json::to_vec(tag).expect("invariant: strings and numbers always serialise")
 }
-
-/// Room and stream 64 bytes each, the URL's id 22, ETag 12, 256 of ufrag and 128 of `sub` (JSON writes a
-/// control character in 6), 160 of names and punctuation.
-const _: () = assert!(2 * 64 + 22 + 12 + 6 * (256 + 128) + 160 <= TAG_BYTES_MAX);

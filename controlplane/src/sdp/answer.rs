@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use dataplane_api::command::{Fingerprint, FingerprintHash};
 use dataplane_api::ids::SessionId;
 use dataplane_api::media::MediaKind;
+use serde::{Deserialize, Serialize};
 
 use super::attributes::{Rid, Rtpmap};
 use super::codec::{OfferedCodec, Parameters};
@@ -79,7 +80,7 @@ pub(super) struct Outgoing {
 }
 
 /// What the answer to an ICE restart repeats of the first one (RFC 9725 section 4.3.3).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IceSection {
     bundle: Option<String>,
     media: String,

@@ -154,8 +154,13 @@ async fn serve(
 ) {
     loop {
         let socket = listener.accept().await.unwrap();
-        send(&socket, Frame::Hello(Box::new(hello(boot)))).await;
-        shared.lock().unwrap().connections += 1;
+        let connection = {
+            let mut shared = shared.lock().unwrap();
+            shared.connections += 1;
+            shared.connections
+        };
+        let hello = hello(boot, u64::try_from(connection).unwrap());
+        send(&socket, Frame::Hello(Box::new(hello))).await;
         let mut buffer = vec![0; FRAME_BYTES_MAX];
         loop {
             tokio::select! {
@@ -242,7 +247,7 @@ fn reply(command: &Command, generation: &mut u32) -> Reply {
     })
 }
 
-fn hello(boot: u8) -> Hello {
+fn hello(boot: u8, connection: u64) -> Hello {
     Hello {
         version: env!("CARGO_PKG_VERSION").into(),
         boot_id: [boot; 16],
@@ -263,7 +268,7 @@ fn hello(boot: u8) -> Hello {
         edge: "mmsg".into(),
         ops: None,
         draining: false,
-        connection: 0,
+        connection,
     }
 }
 

@@ -9,6 +9,7 @@ mod fake;
 
 mod data_plane;
 mod sessions;
+mod takeover;
 mod whip_whep;
 
 use std::time::{Duration, SystemTime};
@@ -21,7 +22,7 @@ use controlplane::auth::{Keys, Role, Source, VideoGrant};
 use controlplane::http::health::Health;
 use controlplane::http::metrics::Metrics;
 use controlplane::node::NodeClient;
-use controlplane::rooms::{Registry, StreamPath};
+use controlplane::rooms::{Limits, Registry, StreamPath};
 use controlplane::state::{AppState, IceServer, Shared};
 use dataplane_api::command::{Command, Setup, Source as SlotSource};
 use dataplane_api::event::{
@@ -33,6 +34,7 @@ use dataplane_api::media::{CodecId, MediaKind};
 use dataplane_api::reply::Refusal;
 use dataplane_api::snapshot::{Part, SessionPart};
 use fake::FakeNode;
+use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
 
 const WHIP: &str = include_str!("../vectors/sdp/chromium_whip.sdp");
@@ -51,6 +53,7 @@ struct Node {
     health: Health,
     metrics: Metrics,
     router: Router,
+    rooms: JoinHandle<()>,
 }
 
 struct Answer {
@@ -65,8 +68,22 @@ async fn node() -> Node {
 
 async fn with_limit(participants_max: Option<u32>) -> Node {
     let dir = tempfile::tempdir().unwrap();
+    let fake = FakeNode::start(dir.path().join("link.sock"), 1);
+    over(dir, fake, participants_max).await
+}
+
+/// A control plane over a data plane that may have seen others.
+async fn over(dir: tempfile::TempDir, fake: FakeNode, participants_max: Option<u32>) -> Node {
+    let node = unsettled(dir, fake, participants_max);
+    node.health.wait_for_link().await;
+    // What follows begins after the snapshot that every control plane starts with.
+    node.fake.take_orders();
+    node
+}
+
+/// The same, right after its start.
+fn unsettled(dir: tempfile::TempDir, fake: FakeNode, participants_max: Option<u32>) -> Node {
     let path = dir.path().join("link.sock");
-    let fake = FakeNode::start(path.clone(), 1);
     let keys = Keys::from_secret(
         "k-test",
         "a secret of more than thirty-two bytes",
@@ -80,9 +97,12 @@ async fn with_limit(participants_max: Option<u32>) -> Node {
         client.clone(),
         health.clone(),
         metrics.clone(),
-        participants_max,
+        Limits {
+            participants_max,
+            stream_timeout: None,
+        },
     );
-    tokio::spawn(registry.clone().run(events));
+    let rooms = tokio::spawn(registry.clone().run(events));
     let ice_servers: Vec<IceServer> = serde_json::from_str(
         r#"[{"urls":"stun:stun.example.net"},{"urls":"turn:turn.example.net","username":"u","credential":"c"}]"#,
     )
@@ -96,7 +116,6 @@ async fn with_limit(participants_max: Option<u32>) -> Node {
         node_id: [9; 16],
     });
     let router = controlplane::http::routes(state);
-    health.wait_for_link().await;
     Node {
         dir,
         fake,
@@ -106,6 +125,7 @@ async fn with_limit(participants_max: Option<u32>) -> Node {
         health,
         metrics,
         router,
+        rooms,
     }
 }
 
@@ -125,6 +145,16 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
 }
 
 impl Node {
+    /// The process is gone; what it leaves is the data plane and its directory.
+    async fn die(self) -> (tempfile::TempDir, FakeNode) {
+        let Node {
+            dir, fake, rooms, ..
+        } = self;
+        rooms.abort();
+        assert!(rooms.await.is_err());
+        (dir, fake)
+    }
+
     fn token(&self, sub: &str, role: Role) -> String {
         self.token_with(sub, role, VideoGrant::default())
     }

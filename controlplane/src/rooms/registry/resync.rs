@@ -1,10 +1,8 @@
 //! What becomes of events that were lost: the rooms are compared with a snapshot of the data plane.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use dataplane_api::Command;
-use dataplane_api::command::Close;
 use dataplane_api::ids::{SessionId, TrackId};
 use dataplane_api::snapshot::Part;
 use tokio::time::sleep;
@@ -22,6 +20,8 @@ pub(super) struct Asked {
     admitted: HashSet<SessionId>,
     /// Tracks of which newer news came meanwhile.
     pub(super) touched: HashSet<TrackId>,
+    /// Sessions that ended meanwhile: a part of the answer may still have them.
+    pub(super) closed: HashSet<SessionId>,
     /// Something was lost meanwhile.
     again: bool,
 }
@@ -44,16 +44,15 @@ impl Registry {
     async fn compare(self) {
         loop {
             self.0.metrics.resynced();
-            let again = match self.0.node.snapshot().await {
-                Ok(parts) => self.reconcile(parts),
+            let (complete, again) = match self.0.node.snapshot().await {
+                Ok(parts) => (true, self.reconcile(parts)),
                 Err(error) => {
                     tracing::warn!(%error, "no snapshot of the data plane");
-                    if self.0.node.is_up() {
+                    let up = self.0.node.is_up();
+                    if up {
                         sleep(SNAPSHOT_PAUSE).await;
-                        true
-                    } else {
-                        false
                     }
+                    (false, up)
                 }
             };
             let mut rooms = self.rooms();
@@ -61,6 +60,10 @@ impl Registry {
             let again = again || rooms.asked.as_ref().is_some_and(|asked| asked.again);
             rooms.asked = again.then(|| rooms.question());
             if !again {
+                if complete {
+                    self.0.settled.send_replace(true);
+                    self.0.health.set_link_up(self.0.node.is_up());
+                }
                 return;
             }
         }
@@ -77,25 +80,24 @@ impl Registry {
             tracks: HashMap::new(),
             admitted: asked.admitted,
         };
+        let (mut sessions, mut tracks) = (BTreeMap::new(), Vec::new());
         for part in parts {
             match part {
-                Part::Session(session) => {
-                    held.sessions
-                        .insert(session.session, (session.connected, session.subscriptions));
-                }
-                Part::Track(track) => {
-                    if !asked.touched.contains(&track.track) {
-                        held.tracks.insert(track.track, track.live);
-                    }
-                }
+                Part::Session(session) => drop(sessions.insert(session.session, session)),
+                Part::Track(track) => tracks.push(track),
                 Part::ShardEnd(_) | Part::End(_) => {}
             }
         }
-        for &session in held.sessions.keys() {
-            // One of ours that no room knows: its `Close` was lost with the link. Those of an earlier
-            // control plane are not ours to close.
-            if session.0 >= self.0.first_id && !rooms.of_session.contains_key(&session) {
-                self.0.node.tell(Command::Close(Close { session }));
+        self.adopt(&mut rooms, &sessions, &tracks, &asked.closed);
+        // What is in the answer lives, also when it was not known when it was asked for.
+        held.admitted.extend(sessions.keys());
+        for (session, part) in sessions {
+            held.sessions
+                .insert(session, (part.connected, part.subscriptions));
+        }
+        for track in tracks {
+            if !asked.touched.contains(&track.track) {
+                held.tracks.insert(track.track, (track.live, track.layers));
             }
         }
         let names: Vec<String> = rooms.by_name.keys().cloned().collect();
@@ -116,6 +118,7 @@ impl Rooms {
                 .map(|connection| connection.session)
                 .collect(),
             touched: HashSet::new(),
+            closed: HashSet::new(),
             again: false,
         }
     }

@@ -1,5 +1,7 @@
 //! Stories of one room.
 
+mod takeover;
+
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -42,13 +44,13 @@ struct Story {
 
 fn story() -> Story {
     Story {
-        room: Room::new(RoomId(1), None),
+        room: Room::new(RoomId(1), Limits::default()),
         now: Duration::from_secs(1_000),
     }
 }
 
 fn connection(session: u64, kind: Kind, stream: &str, sub: &str) -> Connection {
-    let offer = include_bytes!("../../tests/vectors/sdp/chromium_whip.sdp");
+    let offer = include_bytes!("../../../tests/vectors/sdp/chromium_whip.sdp");
     let ice = publish(&Offer::parse(offer).unwrap())
         .unwrap()
         .ice_section();
@@ -64,6 +66,12 @@ fn connection(session: u64, kind: Kind, stream: &str, sub: &str) -> Connection {
         etag: "e1".to_owned(),
         remote_ufrag: "ufrag".to_owned(),
         ice,
+        tracks_planned: if kind == Kind::Whip { 2 } else { 0 },
+        formats: if kind == Kind::Whep {
+            vec![AUDIO, VIDEO]
+        } else {
+            Vec::new()
+        },
         slots: if kind == Kind::Whep {
             slots
         } else {
@@ -83,6 +91,7 @@ fn tracks(session: u64, formats: &[(MediaKind, Format)]) -> Vec<Track> {
             kind,
             format,
             live: false,
+            layers: Vec::new(),
         })
         .collect()
 }
@@ -148,6 +157,18 @@ fn left(session: u64, tracks: &[u64]) -> Output {
     Output::Left(Left {
         session: SessionId(session),
         tracks: tracks.iter().copied().map(TrackId).collect(),
+        reconnect: None,
+    })
+}
+
+/// Left, and told to come again.
+fn sent_away(session: u64, tracks: &[u64], reconnect: Reconnect) -> Output {
+    let Output::Left(left) = left(session, tracks) else {
+        unreachable!()
+    };
+    Output::Left(Left {
+        reconnect: Some(reconnect),
+        ..left
     })
 }
 
@@ -282,7 +303,10 @@ fn viewers_of_other_codecs_are_closed() {
     story.reserves(3, "teacher");
     assert_eq!(
         story.publishes(3, &[AUDIO, OTHER]),
-        [left(2, &[]), Output::Close(SessionId(2))]
+        [
+            sent_away(2, &[], Reconnect::OtherFormats),
+            Output::Close(SessionId(2))
+        ]
     );
     // And a stream that lost its picture is another stream, too.
     let mut story = self::story();
@@ -292,7 +316,10 @@ fn viewers_of_other_codecs_are_closed() {
     story.reserves(3, "teacher");
     assert_eq!(
         story.publishes(3, &[AUDIO]),
-        [left(2, &[]), Output::Close(SessionId(2))]
+        [
+            sent_away(2, &[], Reconnect::OtherFormats),
+            Output::Close(SessionId(2))
+        ]
     );
 }
 
@@ -398,7 +425,13 @@ fn viewers_are_persons_with_media_who_do_not_publish_main() {
 #[test]
 fn a_full_room_takes_nobody_new_but_second_windows() {
     let mut story = story();
-    story.room = Room::new(RoomId(1), Some(2));
+    story.room = Room::new(
+        RoomId(1),
+        Limits {
+            participants_max: Some(2),
+            ..Limits::default()
+        },
+    );
     story.live(1, "teacher");
     story.watches(2, "a");
     assert_eq!(story.joins(3, "b"), refused(Refusal::Full(2)));
@@ -406,54 +439,6 @@ fn a_full_room_takes_nobody_new_but_second_windows() {
     story.closed(2);
     story.closed(4);
     assert_eq!(story.joins(5, "b"), []);
-}
-
-#[test]
-fn with_the_data_plane_everything_dies() {
-    let mut story = story();
-    story.live(1, "teacher");
-    story.watches(2, "a");
-    assert_eq!(
-        story.apply(Input::AllGone),
-        [left(1, &[10, 11]), left(2, &[])]
-    );
-    assert!(story.room.is_idle(), "no gap: there is nobody left to wait");
-}
-
-#[test]
-fn what_was_missed_is_made_up_from_a_snapshot() {
-    let mut story = story();
-    story.live(1, "teacher");
-    story.watches(2, "a");
-    story.joins(3, "b");
-    story.apply(Input::Admitted(SessionId(3)));
-    story.joins(4, "c");
-    let filled = [(SlotId(0), TrackId(10)), (SlotId(1), TrackId(11))];
-    let held = Resync {
-        // 2 died unheard; 3 connected unheard and lost one subscription.
-        sessions: HashMap::from([
-            (SessionId(1), (true, vec![])),
-            (SessionId(3), (true, filled[..1].to_vec())),
-        ]),
-        tracks: HashMap::from([(TrackId(10), false), (TrackId(11), false)]),
-        admitted: HashSet::from([SessionId(1), SessionId(2), SessionId(3)]),
-    };
-    let outputs = story.apply(Input::Resync(held));
-    assert_eq!(
-        outputs,
-        [
-            left(2, &[]),
-            Output::Subscribe(SessionId(3), SlotId(1), TrackId(11))
-        ]
-    );
-    assert_eq!(story.room.viewers(), 1);
-    // 4 was not admitted when it was asked, so its absence means nothing.
-    assert_eq!(story.apply(Input::Admitted(SessionId(4))), subscribed(4, 1));
-    // And the silence is known.
-    assert_ne!(
-        story.reserves(5, "teacher"),
-        refused(Refusal::StillPublishing)
-    );
 }
 
 #[test]
@@ -469,25 +454,5 @@ fn an_ice_restart_changes_what_the_next_one_is_compared_with() {
     assert_eq!(
         (connection.remote_ufrag.as_str(), connection.etag.as_str()),
         ("second", "e2")
-    );
-}
-
-#[test]
-fn a_tag_comes_back_as_it_was_and_stays_below_its_limit() {
-    let mut connection = connection(1, Kind::Whep, &"s".repeat(64), &"\u{1}".repeat(128));
-    connection.remote_ufrag = "\\".repeat(256);
-    let tag = tag::SessionTag::new(&"r".repeat(64), &connection);
-    let bytes = tag.encode();
-    assert!(
-        bytes.len() <= dataplane_api::command::TAG_BYTES_MAX,
-        "{}",
-        bytes.len()
-    );
-    let back: tag::SessionTag = serde_json::from_slice(&bytes).unwrap();
-    assert_eq!(back, tag);
-    assert_eq!(back.kind(), Some(Kind::Whep));
-    assert_eq!(
-        tag::TrackTag::new(MediaKind::Video, VIDEO.1).codec,
-        CodecId::VP8.0
     );
 }

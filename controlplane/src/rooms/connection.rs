@@ -1,0 +1,64 @@
+//! One connection of a person: what its URL stands for.
+
+use dataplane_api::ids::{SessionId, SlotId};
+use dataplane_api::media::MediaKind;
+
+use super::ResourceId;
+use super::stream::Formats;
+use crate::auth::Role;
+use crate::sdp::IceSection;
+
+/// What a connection does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Publishes by WHIP.
+    Whip,
+    /// Watches by WHEP.
+    Whep,
+}
+
+impl Kind {
+    /// The first segment of its URLs, and its name in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Whip => "whip",
+            Kind::Whep => "whep",
+        }
+    }
+}
+
+/// One connection of a person.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The data plane's handle.
+    pub session: SessionId,
+    /// The last segment of its URL.
+    pub resource: ResourceId,
+    /// What it does.
+    pub kind: Kind,
+    /// The stream it fills or watches.
+    pub stream: String,
+    /// Whose it is.
+    pub sub: String,
+    /// As what.
+    pub role: Role,
+    /// Not hidden and no recorder: may count as a viewer.
+    pub counted: bool,
+    /// Names its ICE session; changes with each restart.
+    pub etag: String,
+    /// The peer's ufrag of that ICE session.
+    pub remote_ufrag: String,
+    /// What the answer to a restart repeats.
+    pub ice: IceSection,
+    /// How many tracks a publisher will have; 0 of a viewer.
+    pub tracks_planned: usize,
+    /// What a viewer's stream carries; empty of a publisher.
+    pub formats: Formats,
+    /// Its slots, none for a publisher.
+    pub slots: Vec<(SlotId, MediaKind)>,
+    /// The data plane has admitted it.
+    pub admitted: bool,
+    /// Media flows.
+    pub connected: bool,
+}
