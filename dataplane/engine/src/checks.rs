@@ -101,8 +101,10 @@ impl Shard {
             .push_with(path, BINDING_SUCCESS_LEN_MAX, |out| {
                 write_binding_success(out, id, path.remote, integrity).ok()
             });
-        if session.gate.start(now) {
-            let (role, fingerprint) = session.handshake.clone();
+        // Whoever has shown to be the peer of this session has said its SDP.
+        if let Some((role, fingerprint)) = session.handshake()
+            && session.gate.start(now)
+        {
             let session = session.id;
             self.handshakes.push_back(HandshakeInput::Start {
                 session,

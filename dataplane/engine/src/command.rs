@@ -3,7 +3,7 @@
 use dataplane_api::Command;
 use dataplane_api::Reply;
 use dataplane_api::command::{
-    Admit, Publish, RestartIce, SetPolicy, Setup, Slot as SlotSpec, Source, Subscribe,
+    Accept, Admit, Publish, RestartIce, SetPolicy, Setup, Slot as SlotSpec, Source, Subscribe,
     TAG_BYTES_MAX, Unsubscribe,
 };
 use dataplane_api::event::CloseReason;
@@ -22,8 +22,7 @@ use crate::session::Session;
 use crate::shard::Shard;
 use crate::table::Key;
 use crate::time::Micros;
-use crate::transport::ice::IceAgent;
-use crate::transport::keys::Role;
+use crate::transport::ice::{IceAgent, RemoteCredentials};
 use crate::transport::ufrag::{make_password, make_ufrag};
 
 type Answer = Result<Reply, Refused>;
@@ -52,7 +51,7 @@ impl Shard {
                 Some(json) => Ok(Reply::Inspected(Inspected { json })),
                 None => Err(unknown("nothing of that name on this shard")),
             },
-            Command::Accept(_) => Err(invalid("this build makes no offers")),
+            Command::Accept(order) => self.accept(now, order),
             Command::Ping(_) => Ok(Reply::Pong(Pong {})),
             Command::Snapshot(_) | Command::Drain(_) => {
                 Err(invalid("this order is for the node, not for a shard"))
@@ -85,19 +84,15 @@ impl Shard {
             });
         }
         check_admit(&admit)?;
-        let Some(remote) = admit.remote.clone() else {
-            return Err(invalid("this build makes no offers"));
-        };
-        let role = match remote.setup {
-            Setup::Active | Setup::ActPass => Role::Server,
-            Setup::Passive => Role::Client,
-        };
+        let remote = admit.remote.as_ref().map(|remote| RemoteCredentials {
+            ufrag: remote.ufrag.clone(),
+            pwd: remote.pwd.clone(),
+        });
         let ice = IceAgent::new(
             now,
             make_ufrag(self.config.index, admit.session, &mut self.rng),
             make_password(&mut self.rng),
-            remote.ufrag,
-            remote.pwd,
+            remote,
         );
         let slots = admit
             .slots
@@ -106,8 +101,7 @@ impl Shard {
             .collect();
         let id = admit.session;
         let rtcp_ssrc = self.rng.random_range(1..=u32::MAX);
-        let handshake = (role, remote.fingerprint);
-        let session = Session::new(now, admit, handshake, ice, slots, rtcp_ssrc);
+        let session = Session::new(now, admit, ice, slots, rtcp_ssrc);
         let key = self.sessions.insert(session);
         self.session_keys.insert(id, key);
         self.half_open += 1;
@@ -267,15 +261,62 @@ impl Shard {
     fn restart_ice(&mut self, now: Micros, order: RestartIce) -> Answer {
         let key = self.session_key(order.session)?;
         check_credentials(&order.ufrag, &order.pwd)?;
+        check_tag(order.tag.as_deref().unwrap_or_default())?;
         let session = self
             .sessions
             .get_mut(key)
             .ok_or_else(|| unknown("the session is gone"))?;
-        if !session.ice.remote_is(&order.ufrag, &order.pwd) {
+        if session.remote.is_none() {
+            return Err(invalid("the peer has not answered our offer yet"));
+        }
+        let remote = RemoteCredentials {
+            ufrag: order.ufrag,
+            pwd: order.pwd,
+        };
+        if !session.ice.remote_is(&remote) {
             let ufrag = make_ufrag(self.config.index, order.session, &mut self.rng);
             let pwd = make_password(&mut self.rng);
-            session.ice.restart(now, ufrag, pwd, order.ufrag, order.pwd);
+            session.ice.restart(now, ufrag, pwd, remote);
         }
+        if let Some(tag) = order.tag {
+            session.tag = tag;
+        }
+        self.reschedule(now, key);
+        self.admitted(key)
+    }
+
+    /// The peer's answer to our offer. A peer that has given one cannot give another: whoever wants new credentials
+    /// restarts ICE, and a certificate is for life.
+    fn accept(&mut self, now: Micros, order: Accept) -> Answer {
+        let key = self.session_key(order.session)?;
+        let Accept { remote, tag, .. } = order;
+        check_credentials(&remote.ufrag, &remote.pwd)?;
+        check_tag(tag.as_deref().unwrap_or_default())?;
+        let session = self
+            .sessions
+            .get_mut(key)
+            .ok_or_else(|| unknown("the session is gone"))?;
+        match &session.remote {
+            Some(known) if *known == remote => {}
+            Some(_) => return Err(invalid("the peer has answered otherwise before")),
+            None if remote.setup == Setup::ActPass => {
+                return Err(invalid(
+                    "an answer is active or passive (RFC 5763 section 5)",
+                ));
+            }
+            None => {
+                let credentials = RemoteCredentials {
+                    ufrag: remote.ufrag.clone(),
+                    pwd: remote.pwd.clone(),
+                };
+                session.ice.accept(now, credentials);
+                session.remote = Some(remote);
+            }
+        }
+        if let Some(tag) = tag {
+            session.tag = tag;
+        }
+        self.reschedule(now, key);
         self.admitted(key)
     }
 
@@ -291,12 +332,7 @@ fn check_admit(admit: &Admit) -> Result<(), Refused> {
     if let Some(remote) = &admit.remote {
         check_credentials(&remote.ufrag, &remote.pwd)?;
     }
-    if admit.tag.len() > TAG_BYTES_MAX {
-        return Err(invalid(format!(
-            "the tag has {} bytes, at most {TAG_BYTES_MAX}",
-            admit.tag.len()
-        )));
-    }
+    check_tag(&admit.tag)?;
     if admit.slots.len() > SLOTS_PER_SESSION_MAX {
         return Err(invalid(format!(
             "{} slots, at most {SLOTS_PER_SESSION_MAX}",
@@ -340,12 +376,7 @@ fn extension_ids(extensions: &Extensions) -> [Option<u8>; 7] {
 
 fn check_publish(publish: &Publish) -> Result<(), Refused> {
     check_mid(&publish.mid)?;
-    if publish.tag.len() > TAG_BYTES_MAX {
-        return Err(invalid(format!(
-            "the tag has {} bytes, at most {TAG_BYTES_MAX}",
-            publish.tag.len()
-        )));
-    }
+    check_tag(&publish.tag)?;
     if publish.codecs.is_empty() {
         return Err(invalid("a track without a codec"));
     }
@@ -366,6 +397,16 @@ fn check_credentials(ufrag: &str, pwd: &str) -> Result<(), Refused> {
     Err(invalid(
         "ICE credentials: a ufrag has 4 to 256 characters, a password 22 to 256",
     ))
+}
+
+fn check_tag(tag: &[u8]) -> Result<(), Refused> {
+    if tag.len() <= TAG_BYTES_MAX {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "the tag has {} bytes, at most {TAG_BYTES_MAX}",
+        tag.len()
+    )))
 }
 
 fn check_mid(mid: &str) -> Result<(), Refused> {

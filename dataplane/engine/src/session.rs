@@ -1,7 +1,7 @@
 //! One session: ICE, DTLS and SRTP toward one peer, what it publishes and what it watches. By value in its
 //! shard's table, touched by one thread.
 
-use dataplane_api::command::{Admit, SessionPolicy};
+use dataplane_api::command::{Admit, Fingerprint, RemoteTransport, SessionPolicy, Setup};
 use dataplane_api::ids::{RoomId, SessionId};
 use dataplane_api::media::Extensions;
 
@@ -103,8 +103,9 @@ pub(crate) struct Session {
     pub(crate) extensions: Extensions,
     pub(crate) policy: SessionPolicy,
     pub(crate) admitted_at: Micros,
-    /// The peer's side of DTLS, needed when its first path is validated.
-    pub(crate) handshake: (Role, dataplane_api::command::Fingerprint),
+    /// What the peer's SDP said at first, its DTLS side needed when its first path is validated; `None` while it
+    /// has not answered our offer.
+    pub(crate) remote: Option<RemoteTransport>,
     pub(crate) ice: IceAgent,
     pub(crate) gate: RecordGate,
     pub(crate) srtp: Option<Srtp>,
@@ -146,7 +147,6 @@ impl Session {
     pub(crate) fn new(
         now: Micros,
         admit: Admit,
-        handshake: (Role, dataplane_api::command::Fingerprint),
         ice: IceAgent,
         slots: Vec<Slot>,
         rtcp_ssrc: u32,
@@ -162,7 +162,7 @@ impl Session {
             keyframes: KeyframeRate::default(),
             policy: admit.policy,
             admitted_at: now,
-            handshake,
+            remote: admit.remote,
             cname: format!("{:x}", admit.session.0),
             ice,
             gate: RecordGate::new(),
@@ -184,6 +184,16 @@ impl Session {
             nack_budget: PerSecond::default(),
             deadline: None,
         }
+    }
+
+    /// Our part in DTLS and the peer's certificate, once the peer's SDP is known.
+    pub(crate) fn handshake(&self) -> Option<(Role, Fingerprint)> {
+        let remote = self.remote.as_ref()?;
+        let role = match remote.setup {
+            Setup::Active | Setup::ActPass => Role::Server,
+            Setup::Passive => Role::Client,
+        };
+        Some((role, remote.fingerprint.clone()))
     }
 
     /// Keys are installed.

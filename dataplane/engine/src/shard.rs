@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use codecs::rtp::RtpView;
 use codecs::rtp::view::{header_len, strip_padding};
-use dataplane_api::event::{CloseReason, Event, TrackLive, TrackSilent};
+use dataplane_api::event::{CloseReason, Event, TrackLayers, TrackLive, TrackSilent};
 use dataplane_api::ids::{SessionId, ShardIndex, TrackId};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -274,11 +274,15 @@ impl Shard {
             .payload_type(media.payload_type)
             .ok_or(DropReason::PayloadType)?;
         let (codec_id, clock_hz) = (codec.codec, codec.clock_hz);
-        if track.on_packet(now, bound.layer) {
+        let begun = track.on_packet(now, bound.layer);
+        if begun.track {
             self.events.push_back(Event::TrackLive(TrackLive {
                 track: track.id(),
                 codec: codec_id,
             }));
+        }
+        if begun.layers {
+            self.events.push_back(layers_of(track));
         }
         let (extensions, descriptor) = forwarded_extensions(view, &session.extensions);
         let described = describe(&track.spec, codec_id, media.payload, descriptor);
@@ -381,11 +385,15 @@ impl Shard {
             let Some(&track_key) = self.sessions.get(key).and_then(|s| s.tracks.get(index)) else {
                 break;
             };
-            if let Some(track) = self.tracks.get_mut(track_key)
-                && track.on_tick(now)
-            {
-                self.events
-                    .push_back(Event::TrackSilent(TrackSilent { track: track.id() }));
+            if let Some(track) = self.tracks.get_mut(track_key) {
+                let ended = track.on_tick(now);
+                if ended.track {
+                    self.events
+                        .push_back(Event::TrackSilent(TrackSilent { track: track.id() }));
+                }
+                if ended.layers {
+                    self.events.push_back(layers_of(track));
+                }
             }
         }
         self.hear_deferred_wishes(now, key);
@@ -457,6 +465,13 @@ impl Shard {
         self.handovers.push_back(handover);
         Ok(())
     }
+}
+
+fn layers_of(track: &Track) -> Event {
+    Event::TrackLayers(TrackLayers {
+        track: track.id(),
+        layers: track.layer_states(),
+    })
 }
 
 #[cfg(test)]

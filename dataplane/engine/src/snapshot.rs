@@ -32,7 +32,7 @@ impl Shard {
                 session: track.spec.session,
                 tag: track.spec.tag.clone(),
                 live: track.is_live(),
-                layers: Vec::new(),
+                layers: track.layer_states(),
             }))
         });
         sessions.chain(tracks).collect()

@@ -1,6 +1,7 @@
 //! One published track and its layers.
 
 use dataplane_api::command::Publish;
+use dataplane_api::event::LayerState;
 use dataplane_api::ids::TrackId;
 use dataplane_api::media::{MediaKind, PayloadType};
 
@@ -17,6 +18,8 @@ const LAYER_SILENT_US: u64 = 1_000_000;
 #[derive(Debug, Default)]
 pub(crate) struct Layer {
     pub(crate) heard_at: Option<Micros>,
+    /// The control plane was told that packets of it come.
+    live: bool,
     pub(crate) keyframes: KeyframeBudget,
     /// The extended number behind its newest packet.
     next_seq: u64,
@@ -36,10 +39,25 @@ impl Layer {
         }
     }
 
+    /// When it will be silent unless it is heard.
+    fn silent_at(&self) -> Option<Micros> {
+        let at = self.heard_at.filter(|_| self.live)?;
+        Some(at.plus_us(TRACK_SILENT_US))
+    }
+
     fn is_heard(&self, now: Micros) -> bool {
         self.heard_at
             .is_some_and(|at| now.since(at) < LAYER_SILENT_US)
     }
+}
+
+/// What came to life or fell silent with a packet or a tick.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Liveness {
+    /// The track as a whole did.
+    pub(crate) track: bool,
+    /// One of its layers did.
+    pub(crate) layers: bool,
 }
 
 /// One slot that is filled from a track.
@@ -98,33 +116,49 @@ impl Track {
             .find(|codec| codec.rtx_pt == Some(rtx_pt))
     }
 
-    /// A packet of a layer arrived. True when the track was silent before.
-    pub(crate) fn on_packet(&mut self, now: Micros, layer: u8) -> bool {
+    /// A packet of a layer arrived.
+    pub(crate) fn on_packet(&mut self, now: Micros, layer: u8) -> Liveness {
+        let mut liveness = Liveness {
+            track: !std::mem::replace(&mut self.live, true),
+            layers: false,
+        };
         if let Some(layer) = self.layers.get_mut(usize::from(layer)) {
             layer.heard_at = Some(now);
+            liveness.layers = !std::mem::replace(&mut layer.live, true);
         }
-        !std::mem::replace(&mut self.live, true)
+        liveness
     }
 
-    /// When it will be silent unless it is heard.
+    /// When a layer will be silent unless it is heard. The track is silent with its last.
     pub(crate) fn silent_at(&self) -> Option<Micros> {
-        if !self.live {
-            return None;
-        }
-        self.layers
-            .iter()
-            .filter_map(|layer| layer.heard_at)
-            .max()
-            .map(|at| at.plus_us(TRACK_SILENT_US))
+        self.layers.iter().filter_map(Layer::silent_at).min()
     }
 
-    /// True when it just fell silent.
-    pub(crate) fn on_tick(&mut self, now: Micros) -> bool {
-        if self.silent_at().is_some_and(|at| at <= now) {
-            self.live = false;
-            return true;
+    /// What just fell silent.
+    pub(crate) fn on_tick(&mut self, now: Micros) -> Liveness {
+        let mut liveness = Liveness::default();
+        for layer in &mut self.layers {
+            if layer.silent_at().is_some_and(|at| at <= now) {
+                layer.live = false;
+                liveness.layers = true;
+            }
         }
-        false
+        if self.live && self.layers.iter().all(|layer| !layer.live) {
+            self.live = false;
+            liveness.track = true;
+        }
+        liveness
+    }
+
+    /// Every layer, in the order of `Publish`.
+    pub(crate) fn layer_states(&self) -> Vec<LayerState> {
+        let layers = self.spec.encodings.iter().zip(&self.layers);
+        layers
+            .map(|(encoding, layer)| LayerState {
+                rid: encoding.rid.clone(),
+                live: layer.live,
+            })
+            .collect()
     }
 
     /// The layer to show: the highest that was heard within a second, else the one that was heard last, else the

@@ -17,25 +17,30 @@ struct Credentials {
     local_ufrag: String,
     local_pwd: String,
     key: IntegrityKey,
-    remote_ufrag: String,
-    remote_pwd: String,
+    /// `None` while the peer has not answered our offer: no check can name both sides then.
+    remote: Option<RemoteCredentials>,
     /// The checks that used them.
     seen: SeenChecks,
+}
+
+/// The peer's user fragment and password.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct RemoteCredentials {
+    pub(crate) ufrag: String,
+    pub(crate) pwd: String,
 }
 
 impl Credentials {
     fn new(
         local_ufrag: String,
         local_pwd: String,
-        remote_ufrag: String,
-        remote_pwd: String,
+        remote: Option<RemoteCredentials>,
     ) -> Credentials {
         Credentials {
             key: IntegrityKey::new(local_pwd.as_bytes()),
             local_ufrag,
             local_pwd,
-            remote_ufrag,
-            remote_pwd,
+            remote,
             seen: SeenChecks::default(),
         }
     }
@@ -43,10 +48,11 @@ impl Credentials {
     /// Whether `username` of a check is `local:remote` (RFC 8445 section 7.2.2). Compared in whole: the remote
     /// part tells a restarted peer from its former self.
     fn name(&self, username: &[u8]) -> bool {
-        username
+        let named = username
             .strip_prefix(self.local_ufrag.as_bytes())
-            .and_then(|rest| rest.strip_prefix(b":"))
-            == Some(self.remote_ufrag.as_bytes())
+            .and_then(|rest| rest.strip_prefix(b":"));
+        let remote = self.remote.as_ref().map(|remote| remote.ufrag.as_bytes());
+        remote.is_some() && named == remote
     }
 }
 
@@ -86,11 +92,10 @@ impl IceAgent {
         now: Micros,
         local_ufrag: String,
         local_pwd: String,
-        remote_ufrag: String,
-        remote_pwd: String,
+        remote: Option<RemoteCredentials>,
     ) -> IceAgent {
         IceAgent {
-            credentials: Credentials::new(local_ufrag, local_pwd, remote_ufrag, remote_pwd),
+            credentials: Credentials::new(local_ufrag, local_pwd, remote),
             previous: None,
             paths: Paths::default(),
             consent: Consent::new(now),
@@ -114,6 +119,13 @@ impl IceAgent {
         Some((Generation::Previous, &previous.key))
     }
 
+    /// The peer answered our offer. Its checks get the time a newcomer's get: the answer came in time, and what
+    /// remains of the offer's may be too short for them.
+    pub(crate) fn accept(&mut self, now: Micros, remote: RemoteCredentials) {
+        self.credentials.remote = Some(remote);
+        self.consent = Consent::new(now);
+    }
+
     /// The peer restarted ICE: new credentials on both sides; paths and media stay until new checks choose (RFC
     /// 8445 section 9).
     pub(crate) fn restart(
@@ -121,10 +133,9 @@ impl IceAgent {
         now: Micros,
         local_ufrag: String,
         local_pwd: String,
-        remote_ufrag: String,
-        remote_pwd: String,
+        remote: RemoteCredentials,
     ) {
-        let next = Credentials::new(local_ufrag, local_pwd, remote_ufrag, remote_pwd);
+        let next = Credentials::new(local_ufrag, local_pwd, Some(remote));
         let last = std::mem::replace(&mut self.credentials, next);
         // What waits here was not replaced by a check under `last`, so nobody has shown to have `last`.
         self.previous.get_or_insert(last);
@@ -133,8 +144,8 @@ impl IceAgent {
     }
 
     /// Whether an ICE restart with these credentials was already applied.
-    pub(crate) fn remote_is(&self, ufrag: &str, pwd: &str) -> bool {
-        self.credentials.remote_ufrag == ufrag && self.credentials.remote_pwd == pwd
+    pub(crate) fn remote_is(&self, remote: &RemoteCredentials) -> bool {
+        self.credentials.remote.as_ref() == Some(remote)
     }
 
     /// Whether a valid check may change anything: it is no replay, and there is room for its path.
@@ -261,14 +272,19 @@ mod tests {
         }
     }
 
-    fn agent() -> IceAgent {
-        let [l, lp, r, rp] = ["L", "lp", "R", "rp"].map(String::from);
-        IceAgent::new(Micros::ZERO, l, lp, r, rp)
+    fn remote(n: &str) -> RemoteCredentials {
+        RemoteCredentials {
+            ufrag: format!("R{n}"),
+            pwd: format!("rp{n}"),
+        }
     }
 
-    fn restart(ice: &mut IceAgent, now: Micros) {
-        let [l, lp, r, rp] = ["L2", "lp2", "R2", "rp2"].map(String::from);
-        ice.restart(now, l, lp, r, rp);
+    fn agent() -> IceAgent {
+        IceAgent::new(Micros::ZERO, "L".into(), "lp".into(), Some(remote("")))
+    }
+
+    fn restart(ice: &mut IceAgent, now: Micros, n: &str) {
+        ice.restart(now, format!("L{n}"), format!("lp{n}"), remote(n));
     }
 
     fn at(ms: u64) -> Micros {
@@ -298,10 +314,23 @@ mod tests {
     }
 
     #[test]
+    fn an_offer_hears_nobody_until_it_is_answered() {
+        let mut ice = IceAgent::new(at(0), "L".into(), "lp".into(), None);
+        for forged in [&b"L:"[..], b"L:R", b"L", b""] {
+            assert_eq!(generation(&ice, forged), None, "{forged:?}");
+        }
+        assert_eq!(ice.expires_at(), at(30_000));
+        ice.accept(at(29_000), remote(""));
+        assert_eq!(generation(&ice, b"L:R"), Some(Generation::Current));
+        assert_eq!(generation(&ice, b"L:"), None);
+        assert_eq!(ice.expires_at(), at(59_000));
+    }
+
+    #[test]
     fn old_credentials_serve_until_the_first_check_with_the_new_ones() {
         let mut ice = agent();
         ice.on_valid_check(at(0), check(0, 1, Generation::Current));
-        restart(&mut ice, at(1_000));
+        restart(&mut ice, at(1_000), "2");
         assert_eq!(generation(&ice, b"L:R"), Some(Generation::Previous));
         assert_eq!(generation(&ice, b"L2:R2"), Some(Generation::Current));
         for mixed in [&b"L:R2"[..], b"L2:R"] {
@@ -320,9 +349,8 @@ mod tests {
     fn what_the_peer_has_shown_to_have_outlives_restarts_it_never_heard_of() {
         let mut ice = agent();
         ice.on_valid_check(at(0), check(0, 1, Generation::Current));
-        restart(&mut ice, at(1_000));
-        let [l, lp, r, rp] = ["L3", "lp3", "R3", "rp3"].map(String::from);
-        ice.restart(at(2_000), l, lp, r, rp);
+        restart(&mut ice, at(1_000), "2");
+        restart(&mut ice, at(2_000), "3");
         assert_eq!(generation(&ice, b"L:R"), Some(Generation::Previous));
         assert_eq!(generation(&ice, b"L2:R2"), None);
         assert_eq!(generation(&ice, b"L3:R3"), Some(Generation::Current));
