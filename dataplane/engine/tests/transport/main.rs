@@ -8,6 +8,7 @@ mod checks;
 mod joins;
 mod liveness;
 mod node;
+mod offers;
 mod paths;
 mod peer;
 mod world;

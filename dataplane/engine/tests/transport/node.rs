@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use dataplane_api::command::{
-    Admit, Command, Fingerprint, Publish, RemoteTransport, RestartIce, SessionPolicy, Setup, Slot,
-    Source, Subscribe,
+    Accept, Admit, Command, Fingerprint, Publish, RemoteTransport, RestartIce, SessionPolicy,
+    Setup, Slot, Source, Subscribe,
 };
 use dataplane_api::event::Event;
 use dataplane_api::ids::{RoomId, SessionId, ShardIndex, SlotId, TrackId};
@@ -68,10 +68,42 @@ impl Node {
         fingerprint: Fingerprint,
         setup: Setup,
     ) -> Reply {
-        let [ufrag, pwd] = remote_credentials(0);
         if setup != Setup::Passive {
             self.unkeyed.insert(session);
         }
+        self.admit_as(now, session, Some(remote(fingerprint, setup)))
+    }
+
+    /// A session that the node offers: nothing is known of its peer.
+    pub(crate) fn offer(&mut self, now: Micros, session: SessionId) -> Reply {
+        self.admit_as(now, session, None)
+    }
+
+    /// The answer of a peer that was offered a session.
+    pub(crate) fn accept(
+        &mut self,
+        now: Micros,
+        session: SessionId,
+        remote: RemoteTransport,
+        tag: Option<Vec<u8>>,
+    ) -> Reply {
+        if remote.setup == Setup::Active {
+            self.unkeyed.insert(session);
+        }
+        let order = Accept {
+            session,
+            remote,
+            tag,
+        };
+        self.order(now, Command::Accept(order))
+    }
+
+    fn admit_as(
+        &mut self,
+        now: Micros,
+        session: SessionId,
+        remote: Option<RemoteTransport>,
+    ) -> Reply {
         self.order(
             now,
             Command::Admit(Admit {
@@ -79,12 +111,7 @@ impl Node {
                 room: RoomId(1),
                 tag: Vec::new(),
                 shard_hint: None,
-                remote: Some(RemoteTransport {
-                    ufrag,
-                    pwd,
-                    fingerprint,
-                    setup,
-                }),
+                remote,
                 extensions: Extensions::default(),
                 slots: vec![Slot {
                     slot: SlotId(0),
@@ -227,6 +254,17 @@ pub(crate) fn has_record(datagram: &[u8], content_type: u8) -> bool {
         rest = rest.get(len..).unwrap_or(&[]);
     }
     false
+}
+
+/// What the SDP of every peer says at first.
+pub(crate) fn remote(fingerprint: Fingerprint, setup: Setup) -> RemoteTransport {
+    let [ufrag, pwd] = remote_credentials(0);
+    RemoteTransport {
+        ufrag,
+        pwd,
+        fingerprint,
+        setup,
+    }
 }
 
 /// Ufrag and password of every peer, by how often it restarted.

@@ -65,6 +65,15 @@ impl World {
         self.peers.len() - 1
     }
 
+    /// A peer that is offered a session, and begins its checks before it has answered; its number.
+    pub(crate) fn offer(&mut self, setup: Setup, habits: Habits) -> usize {
+        let port = 5_000 + 100 * u16::try_from(self.peers.len()).unwrap();
+        let mut peer = Peer::new(self.now, port, setup, habits);
+        peer.admitted = admitted(self.node.offer(self.now, peer.session));
+        self.peers.push(peer);
+        self.peers.len() - 1
+    }
+
     /// A peer that has joined.
     pub(crate) fn join(&mut self, habits: Habits) -> usize {
         let peer = self.admit(Setup::ActPass, habits);
