@@ -7,10 +7,16 @@
 //! ```
 //! The pipes are how nothing is left behind: a child ends when its standard input does, and the kernel
 //! closes the pipe when this process ends, however it ends.
+//!
+//! A drain ends the data plane, which knows when its last session is gone; the control plane serves on
+//! until then, because the people in the running classes still need it.
 
 pub mod child;
+pub mod pause;
+pub mod program;
 pub mod sibling;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -23,7 +29,8 @@ use tokio::time::sleep;
 use crate::auth::{Keys, Role, RoomClaims, VideoGrant};
 use crate::config::{Config, Layers, absolute};
 use crate::http::public_url::PublicUrl;
-use child::{Child, Program};
+use child::Child;
+use program::{OnDrain, Program};
 
 /// Life of the printed links: the longest a token may have.
 pub const LINK_LIFETIME: Duration = Duration::from_secs(crate::auth::token::LIFETIME_S_MAX);
@@ -119,7 +126,8 @@ pub struct Node {
 
 impl Node {
     /// Starts the data plane, then the control plane, and returns when both serve and are linked; `None`
-    /// when the order to stop came first. In that case, and after an error, nothing runs.
+    /// when an order to end came first: before the first session there is nothing to drain. In that case,
+    /// and after an error, nothing runs.
     ///
     /// # Errors
     /// When a binary is missing or a process ends before it is ready; what it said of itself stands in
@@ -138,6 +146,9 @@ impl Node {
             return Ok(None);
         };
         dataplane.pin("media_ops", &media.media_ops.to_string());
+        if let Some(port) = first_port(&media.media) {
+            dataplane.pin("media_port", &port.to_string());
+        }
         let (mut controlplane, web) =
             match Child::start::<ControlplaneReady>(web_program, orders).await {
                 Ok(Some(started)) => started,
@@ -152,6 +163,7 @@ impl Node {
             };
         controlplane.pin("http", &web.http.to_string());
         controlplane.pin("ops", &web.ops.to_string());
+        controlplane.set_on_drain(OnDrain::GoOn);
         let ready = Ready {
             links: links(config, &keys, web.http)?,
             version: web.version,
@@ -172,41 +184,106 @@ impl Node {
         }))
     }
 
-    /// Watches both until the order is to stop, restarting what dies; then stops both, the control plane
-    /// a moment earlier, so that it does not take the end of the media for an accident.
-    pub async fn keep(self, orders: watch::Receiver<Order>) {
-        let mut media_orders = orders.clone();
-        let (to_dataplane, of_dataplane) = watch::channel(*orders.borrow());
+    /// Watches both, restarting what dies, until the order is to stop or a drain has ended the data plane;
+    /// nothing runs then.
+    ///
+    /// At a stop the control plane goes a moment earlier, so that it does not take the end of the media
+    /// for an accident.
+    pub async fn keep(self, mut orders: watch::Receiver<Order>) {
+        let Node {
+            dataplane,
+            controlplane,
+            ready: _,
+        } = self;
+        let run = Order::Run { hangups: 0 };
+        let (to_dataplane, of_dataplane) = watch::channel(run);
+        let (to_controlplane, of_controlplane) = watch::channel(run);
         let relay = async {
             loop {
-                let order = child::next(&mut media_orders).await;
+                let order = child::next(&mut orders).await;
+                to_controlplane.send_replace(order);
                 if order == Order::Stop {
                     sleep(HEAD_START).await;
+                    to_dataplane.send_replace(order);
+                    // The children end now, and with them what waits beside this.
+                    return std::future::pending::<()>().await;
                 }
                 to_dataplane.send_replace(order);
-                if order == Order::Stop {
-                    return;
-                }
             }
         };
-        tokio::join!(
-            self.controlplane.keep::<ControlplaneReady>(orders),
-            self.dataplane.keep::<DataplaneReady>(of_dataplane),
-            relay,
-        );
+        let media = async {
+            dataplane.keep::<DataplaneReady>(of_dataplane).await;
+            // Without media there is nothing left to control.
+            to_controlplane.send_replace(Order::Stop);
+        };
+        let children = async {
+            let web = controlplane.keep::<ControlplaneReady>(of_controlplane);
+            tokio::join!(media, web);
+        };
+        tokio::select! {
+            () = children => {}
+            () = relay => {}
+        }
     }
 }
 
-/// What a supervised process is told.
+/// What a supervised process is told. Hangups are the SIGHUPs so far; each new one is passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Go on. The number changes with each SIGHUP that is to be passed on.
+    /// Go on.
     Run {
         /// SIGHUPs so far.
         hangups: u64,
     },
-    /// End.
+    /// Let nobody in, end with the last session.
+    Drain {
+        /// SIGHUPs so far.
+        hangups: u64,
+    },
+    /// End now.
     Stop,
+}
+
+impl Order {
+    /// The order after this one when SIGTERM comes: the first drains, the second stops.
+    #[must_use]
+    pub fn after_sigterm(self) -> Order {
+        match self {
+            Order::Run { hangups } => Order::Drain { hangups },
+            Order::Drain { .. } | Order::Stop => Order::Stop,
+        }
+    }
+
+    /// The order after this one when SIGHUP comes.
+    #[must_use]
+    pub fn after_sighup(self) -> Order {
+        match self {
+            Order::Run { hangups } => Order::Run {
+                hangups: hangups + 1,
+            },
+            Order::Drain { hangups } => Order::Drain {
+                hangups: hangups + 1,
+            },
+            Order::Stop => Order::Stop,
+        }
+    }
+
+    /// SIGHUPs so far; who is to end need not hear of them.
+    #[must_use]
+    pub fn hangups(self) -> Option<u64> {
+        match self {
+            Order::Run { hangups } | Order::Drain { hangups } => Some(hangups),
+            Order::Stop => None,
+        }
+    }
+}
+
+/// The setting that gives a restarted data plane the UDP ports it has now, where one does: shards take
+/// their ports upwards from it. Ports that the kernel scattered cannot be asked for again.
+fn first_port(media: &[SocketAddr]) -> Option<u16> {
+    let ports: BTreeSet<u16> = media.iter().map(SocketAddr::port).collect();
+    let (first, last) = (*ports.first()?, *ports.last()?);
+    (usize::from(last - first) + 1 == ports.len()).then_some(first)
 }
 
 fn dataplane_program(config: &Config, layers: &Layers) -> anyhow::Result<Program> {
@@ -266,70 +343,4 @@ fn links(config: &Config, keys: &Keys, http: SocketAddr) -> anyhow::Result<Links
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Flags;
-
-    #[test]
-    fn the_printed_links_open_their_pages_and_hide_the_token_from_the_server() {
-        let flags = Flags::default().with("default_room", "math-7");
-        let (config, _) = Config::from_environment(&flags, []).unwrap();
-        let keys = Keys::from_secret("k", "0123456789abcdef0123456789abcdef", "lectern").unwrap();
-        let links = links(&config, &keys, "0.0.0.0:8080".parse().unwrap()).unwrap();
-        for (link, page, publishes) in [
-            (links.publish, "publish", true),
-            (links.watch, "watch", false),
-        ] {
-            let (url, token) = link.split_once("#token=").unwrap();
-            assert_eq!(url, format!("http://127.0.0.1:8080/{page}/math-7"));
-            let claims = keys.verify_room(token).unwrap();
-            assert!(claims.opens("math-7"));
-            assert_eq!(claims.rights().may_publish(), publishes);
-        }
-    }
-
-    #[test]
-    fn the_control_plane_gets_every_value_and_the_data_plane_its_own() {
-        let flags = Flags::default()
-            .with("http", "127.0.0.1:0")
-            .with("open_tokens", "true")
-            .with("media_port", "41000")
-            .with("data_dir", "d");
-        let (config, layers) = Config::from_environment(&flags, []).unwrap();
-        let program = controlplane_program(&config, &layers).unwrap();
-        let arguments = program.arguments();
-        for expected in [
-            "controlplane",
-            "--http=127.0.0.1:0",
-            "--open-tokens=true",
-            "--link=d/link.sock",
-        ] {
-            assert!(
-                arguments.iter().any(|argument| argument == expected),
-                "{arguments:?}"
-            );
-        }
-        let mut program = Program::new("data plane", PathBuf::from("lectern-dataplane"));
-        place(&mut program, &config, &layers);
-        for name in DATAPLANE_KEYS {
-            set(&mut program, &layers, name);
-        }
-        let arguments = program.arguments();
-        assert!(
-            arguments
-                .iter()
-                .any(|argument| argument == "--media-port=41000")
-        );
-        assert!(
-            arguments
-                .iter()
-                .all(|argument| !argument.starts_with("--shards")),
-            "unset stays unset"
-        );
-        assert!(
-            arguments
-                .iter()
-                .all(|argument| !argument.starts_with("--http"))
-        );
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::ControlplaneArgs;
 use crate::auth::Keys;
 use crate::config::{Config, Flags, Layers};
+use crate::http::farewell::Farewell;
 use crate::http::health::Health;
 use crate::http::metrics::Metrics;
 use crate::http::public_url::PublicUrl;
@@ -23,7 +24,8 @@ use crate::state::{AppState, Shared};
 use crate::supervise::ControlplaneReady;
 use crate::{data_dir, ice_servers};
 
-/// Serves until a signal, the end of standard input, or a newer control plane.
+/// Serves until a signal, the end of standard input, or a newer control plane; ends within two seconds
+/// then, and no class notices.
 pub(super) fn run(args: &ControlplaneArgs) -> anyhow::Result<()> {
     let (config, layers) = Config::load(&args.flags)?;
     let level = crate::log::start(config.log_format, &config.log_level)?;
@@ -126,7 +128,8 @@ async fn serve(args: &ControlplaneArgs, config: &Config, level: &Level) -> anyho
         cors_origins: config.cors_origins.clone(),
         metrics: metrics.clone(),
     };
-    let router = layers::wrap(api.fallback(page::fallback), settings);
+    let farewell = Farewell::default();
+    let router = farewell.wrap(layers::wrap(api.fallback(page::fallback), settings));
     let debug = debug::routes(node.clone(), registry);
     let (stop_web, web) = web.serve(router)?;
     let (stop_ops, ops) = ops.serve(health::routes(health.clone(), metrics, debug))?;
@@ -151,6 +154,7 @@ async fn serve(args: &ControlplaneArgs, config: &Config, level: &Level) -> anyho
         _ = rooms => "the rooms have ended",
     };
     tracing::info!(reason, "stopping");
+    farewell.say();
     stop_web.now();
     stop_ops.now();
     let (web, ops) = tokio::join!(web, ops);
@@ -212,7 +216,8 @@ impl Signals {
         loop {
             tokio::select! {
                 _ = self.interrupt.recv() => return "SIGINT",
-                // Media, rooms and rights live in the data plane: there is nothing here to drain.
+                // Media, rooms and rights live in the data plane: there is nothing here to drain. Requests
+                // that run are answered, and whoever starts next takes over from the snapshot.
                 _ = self.terminate.recv() => return "SIGTERM",
                 () = ended(&mut self.stdin) => return "standard input has ended",
                 _ = self.hangup.recv() => reload(args, level, keys, tls).await,

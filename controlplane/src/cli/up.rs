@@ -10,7 +10,7 @@ use crate::config::{Config, Flags};
 use crate::log::Level;
 use crate::supervise::{LINK_LIFETIME, Node, Order, Ready};
 
-/// Starts both processes, says where they are, and keeps them until a signal.
+/// Starts both processes, says where they are, and keeps them until a signal or the end of a drain.
 pub(super) fn run(flags: &Flags, json: bool) -> anyhow::Result<()> {
     let (config, layers) = Config::load(flags)?;
     let level = crate::log::start(config.log_format, &config.log_level)?;
@@ -45,20 +45,28 @@ fn pass_signals(
     let mut terminate = install(SignalKind::terminate())?;
     let mut hangup = install(SignalKind::hangup())?;
     Ok(async move {
-        let mut hangups = 0;
         loop {
-            tokio::select! {
-                _ = interrupt.recv() => break,
-                _ = terminate.recv() => break,
+            let before = *orders.borrow();
+            let order = tokio::select! {
+                _ = interrupt.recv() => Order::Stop,
+                _ = terminate.recv() => before.after_sigterm(),
                 _ = hangup.recv() => {
-                    hangups += 1;
-                    orders.send_replace(Order::Run { hangups });
                     reload_level(&flags, &level);
+                    before.after_sighup()
                 }
+            };
+            match (before, order) {
+                (Order::Run { .. }, Order::Drain { .. }) => tracing::info!(
+                    "draining: nobody new is let in; a second SIGTERM or Ctrl-C stops the node"
+                ),
+                (_, Order::Stop) => tracing::info!("stopping"),
+                _ => {}
+            }
+            orders.send_replace(order);
+            if order == Order::Stop {
+                return;
             }
         }
-        tracing::info!("stopping");
-        orders.send_replace(Order::Stop);
     })
 }
 
@@ -73,7 +81,7 @@ fn describe(ready: &Ready) -> String {
            Data     {data_dir}\n\n\
          The links are valid for {hours} hours. A token for another person or room:\n  \
            lectern token --data-dir {data_dir} --room ROOM --role ROLE\n\
-         Ctrl-C stops the node.\n",
+         Ctrl-C stops the node; SIGTERM lets the running classes end first.\n",
         version = ready.version,
         publish = ready.links.publish,
         watch = ready.links.watch,

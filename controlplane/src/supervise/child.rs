@@ -1,6 +1,8 @@
-//! One supervised process: started until it says it is ready, watched, restarted, stopped.
+//! One supervised process: started until it says it is ready, watched, restarted, drained, stopped.
+//!
+//! What is watched is its end. A process that hangs is left alone: whoever stopped it may be looking at
+//! it with a debugger, and to kill a data plane that hangs would end the classes that it may still save.
 
-use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -13,6 +15,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Order;
+use super::pause::Pause;
+use super::program::{OnDrain, Program};
 
 /// Longest time from start to the ready line. A start takes a tenth of a second; names that are to be
 /// resolved may take their resolver's timeout.
@@ -21,66 +25,8 @@ const READY_TIME_MAX: Duration = Duration::from_secs(20);
 /// Longest time from the end of its standard input to its own end; then it is killed.
 const STOP_TIME_MAX: Duration = Duration::from_millis(1_800);
 
-/// Pause before a restart: none at first, because people are waiting, then longer and longer for a
-/// process that dies at once each time.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(5));
-
-/// A process that lived this long had not failed at its start.
-const HEALTHY_TIME: Duration = Duration::from_secs(10);
-
 /// Longest ready line, bytes: a thousand addresses.
 const READY_BYTES_MAX: u64 = 64 * 1024;
-
-/// What to run.
-#[derive(Clone, Debug)]
-pub struct Program {
-    /// How messages call it.
-    name: &'static str,
-    binary: PathBuf,
-    words: Vec<String>,
-    settings: Vec<(String, String)>,
-}
-
-impl Program {
-    /// This binary without settings.
-    #[must_use]
-    pub fn new(name: &'static str, binary: PathBuf) -> Program {
-        Program {
-            name,
-            binary,
-            words: Vec::new(),
-            settings: Vec::new(),
-        }
-    }
-
-    /// Adds a word before the settings.
-    pub fn word(&mut self, word: &str) {
-        self.words.push(word.to_owned());
-    }
-
-    /// Gives a setting this value, whatever it had before.
-    pub fn set(&mut self, name: &str, text: &str) {
-        let flag = name.replace('_', "-");
-        self.settings.retain(|(other, _)| *other != flag);
-        self.settings.push((flag, text.to_owned()));
-    }
-
-    /// The command line behind the binary.
-    #[must_use]
-    pub fn arguments(&self) -> Vec<String> {
-        let fixed = ["--json".to_owned(), "--exit-with-stdin".to_owned()];
-        let settings = self
-            .settings
-            .iter()
-            .map(|(flag, text)| format!("--{flag}={text}"));
-        self.words
-            .iter()
-            .cloned()
-            .chain(fixed)
-            .chain(settings)
-            .collect()
-    }
-}
 
 /// A process that said it is ready.
 #[derive(Debug)]
@@ -91,11 +37,11 @@ pub struct Child {
     stdin: Option<ChildStdin>,
     /// Held, so that a late word of the process does not meet a closed pipe.
     stdout: BufReader<ChildStdout>,
-    started: Instant,
+    ready_at: Instant,
 }
 
 impl Child {
-    /// Starts the program and waits for its ready line; `None` when the order to stop came first. In that
+    /// Starts the program and waits for its ready line; `None` when an order to end came first. In that
     /// case, and after an error, the process is gone.
     ///
     /// # Errors
@@ -104,8 +50,9 @@ impl Child {
         program: Program,
         orders: &mut watch::Receiver<Order>,
     ) -> anyhow::Result<Option<(Child, R)>> {
-        let name = program.name;
-        let mut process = Command::new(&program.binary)
+        let name = program.name();
+        let on_drain = program.on_drain();
+        let mut process = Command::new(program.binary())
             .args(program.arguments())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -113,7 +60,7 @@ impl Child {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("cannot run {}", program.binary.display()))?;
+            .with_context(|| format!("cannot run {}", program.binary().display()))?;
         let stdin = process.stdin.take();
         let stdout = process
             .stdout
@@ -124,11 +71,11 @@ impl Child {
             process,
             stdin,
             stdout: BufReader::new(stdout),
-            started: Instant::now(),
+            ready_at: Instant::now(),
         };
         let line = tokio::select! {
             line = timeout(READY_TIME_MAX, child.read_line()) => line,
-            () = stopped(orders) => {
+            () = unwanted(orders, on_drain) => {
                 child.stop().await;
                 return Ok(None);
             }
@@ -141,9 +88,10 @@ impl Child {
             );
         };
         if let Ok(ready) = serde_json::from_str(&line) {
+            child.ready_at = Instant::now();
             return Ok(Some((child, ready)));
         }
-        let binary = child.program.binary.clone();
+        let binary = child.program.binary().to_owned();
         match child.stop().await {
             // An empty line is the end of the output: it ended by itself.
             Some(status) if line.is_empty() => {
@@ -171,47 +119,69 @@ impl Child {
         self.program.set(name, text);
     }
 
-    /// Watches the process until the order is to stop; restarts it when it dies.
+    /// Changes what an order to drain means from now on.
+    pub fn set_on_drain(&mut self, on_drain: OnDrain) {
+        self.program.set_on_drain(on_drain);
+    }
+
+    /// Watches the process and restarts it when it dies, until it is told to stop or has ended by a
+    /// drain.
     pub async fn keep<R: DeserializeOwned>(mut self, mut orders: watch::Receiver<Order>) {
-        let mut pause = PAUSE.0;
+        let mut pause = Pause::default();
+        let mut restarts: u64 = 0;
+        let mut told = Order::Run { hangups: 0 };
         loop {
             tokio::select! {
                 status = self.process.wait() => {
-                    let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-                    if self.started.elapsed() >= HEALTHY_TIME {
-                        pause = PAUSE.0;
+                    let reason = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+                    if self.ends_by_drain(told) {
+                        tracing::info!(reason, "the {} has drained", self.program.name());
+                        return;
                     }
-                    tracing::error!(
-                        status,
-                        "the {} ended by itself; starting it again", self.program.name
-                    );
-                    match restart::<R>(self.program, &mut pause, &mut orders).await {
+                    pause.on_end(self.ready_at.elapsed());
+                    restarts += 1;
+                    match restart::<R>(self.program, &mut pause, &mut orders, &reason, restarts).await {
                         Some(child) => self = child,
                         None => return,
                     }
                 }
-                order = next(&mut orders) => match order {
-                    Order::Run { .. } => self.hang_up(),
-                    Order::Stop => {
+                order = next(&mut orders) => {
+                    if order == Order::Stop {
                         self.stop().await;
                         return;
                     }
-                },
+                    self.tell(told, order);
+                    told = order;
+                }
             }
         }
     }
 
-    /// Passes SIGHUP on.
-    fn hang_up(&self) {
+    fn ends_by_drain(&self, told: Order) -> bool {
+        matches!(told, Order::Drain { .. }) && self.program.on_drain() == OnDrain::End
+    }
+
+    /// Passes on what is new in an order by the signal that says it.
+    fn tell(&self, before: Order, now: Order) {
+        if now.hangups() != before.hangups() {
+            self.signal(Signal::HUP);
+        }
+        if self.ends_by_drain(now) && !self.ends_by_drain(before) {
+            self.signal(Signal::TERM);
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
         let pid = self
             .process
             .id()
             .and_then(|pid| i32::try_from(pid).ok())
             .and_then(Pid::from_raw);
         if let Some(pid) = pid
-            && let Err(error) = kill_process(pid, Signal::HUP)
+            && let Err(error) = kill_process(pid, signal)
         {
-            tracing::warn!(%error, "cannot pass SIGHUP on to the {}", self.program.name);
+            let name = self.program.name();
+            tracing::warn!(%error, "cannot send signal {} to the {name}", signal.as_raw());
         }
     }
 
@@ -221,38 +191,53 @@ impl Child {
         if let Ok(status) = timeout(STOP_TIME_MAX, self.process.wait()).await {
             return status.ok();
         }
-        tracing::warn!("the {} does not stop; killing it", self.program.name);
+        let name = self.program.name();
+        tracing::warn!("the {name} does not stop; killing it");
         if let Err(error) = self.process.kill().await {
-            tracing::error!(%error, "cannot kill the {}", self.program.name);
+            tracing::error!(%error, "cannot kill the {name}");
         }
         None
     }
 }
 
-/// Tries until the process is ready again; `None` when the order is to stop.
+/// Tries until the process is ready again; `None` when it is no longer wanted. `reason` is how it ended,
+/// `restarts` how often it has by now.
 async fn restart<R: DeserializeOwned>(
     program: Program,
-    pause: &mut Duration,
+    pause: &mut Pause,
     orders: &mut watch::Receiver<Order>,
+    reason: &str,
+    restarts: u64,
 ) -> Option<Child> {
+    let name = program.name();
+    let ended = Instant::now();
+    tracing::error!(
+        reason,
+        restarts,
+        "the {name} ended by itself; starting it again"
+    );
     loop {
         tokio::select! {
-            () = sleep(*pause) => {}
-            () = stopped(orders) => return None,
+            () = sleep(pause.before_start()) => {}
+            () = unwanted(orders, program.on_drain()) => return None,
         }
-        *pause = PAUSE.1.min(*pause * 4);
         match Child::start::<R>(program.clone(), orders).await {
             Ok(None) => return None,
             Ok(Some((child, _))) => {
-                tracing::info!("the {} is ready again", program.name);
+                let took_ms = millis(ended.elapsed());
+                tracing::info!(reason, restarts, took_ms, "the {name} is ready again");
                 return Some(child);
             }
             Err(error) => {
-                let again_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+                let again_ms = millis(pause.coming());
                 tracing::error!(again_ms, "{error:#}");
             }
         }
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The next order; a supervisor that is gone means to stop.
@@ -263,144 +248,18 @@ pub(super) async fn next(orders: &mut watch::Receiver<Order>) -> Order {
     }
 }
 
-async fn stopped(orders: &mut watch::Receiver<Order>) {
+/// Returns when a process that is not ready need not become so.
+async fn unwanted(orders: &mut watch::Receiver<Order>, on_drain: OnDrain) {
     // An error means that the supervisor is gone, which is a stop too.
     let _ended = orders
-        .wait_for(|order| *order == Order::Stop)
+        .wait_for(|order| match order {
+            Order::Run { .. } => false,
+            Order::Drain { .. } => on_drain == OnDrain::End,
+            Order::Stop => true,
+        })
         .await
         .is_err();
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde::Deserialize;
-
-    #[derive(Debug, Deserialize)]
-    struct Said {
-        start: u32,
-    }
-
-    /// A program of a few lines that counts its starts in `n` and in a file.
-    fn script(dir: &tempfile::TempDir, body: &str) -> Program {
-        let count = dir.path().join("count");
-        let text = format!(
-            "n=$(($(cat {count} 2>/dev/null || echo 0) + 1)); echo $n > {count}\n{body}",
-            count = count.display()
-        );
-        let mut program = Program::new("test program", PathBuf::from("/bin/sh"));
-        for word in ["-c", &text, "sh"] {
-            program.word(word);
-        }
-        program
-    }
-
-    async fn start(program: Program) -> (Child, Said) {
-        let (_orders, mut receiver) = watch::channel(Order::Run { hangups: 0 });
-        Child::start(program, &mut receiver).await.unwrap().unwrap()
-    }
-
-    fn starts(dir: &tempfile::TempDir) -> u32 {
-        let text = std::fs::read_to_string(dir.path().join("count")).unwrap();
-        // Empty in the moment in which the program writes it.
-        text.trim().parse().unwrap_or(0)
-    }
-
-    #[tokio::test]
-    async fn a_process_is_ready_when_it_says_so_and_ends_with_its_standard_input() {
-        let dir = tempfile::tempdir().unwrap();
-        let program = script(&dir, "echo \"{\\\"start\\\":$n}\"; cat >/dev/null");
-        let (child, said) = start(program).await;
-        assert_eq!(said.start, 1);
-        let (orders, receiver) = watch::channel(Order::Run { hangups: 0 });
-        let kept = tokio::spawn(child.keep::<Said>(receiver));
-        orders.send_replace(Order::Stop);
-        timeout(Duration::from_secs(5), kept)
-            .await
-            .unwrap()
-            .unwrap();
-        assert_eq!(starts(&dir), 1);
-    }
-
-    #[tokio::test]
-    async fn a_process_that_dies_is_started_again() {
-        let dir = tempfile::tempdir().unwrap();
-        // Dies at its first two starts, right after it said that it is ready.
-        let program = script(
-            &dir,
-            "echo \"{\\\"start\\\":$n}\"; [ $n -lt 3 ] && exit 7; cat >/dev/null",
-        );
-        let (child, _) = start(program).await;
-        let (orders, receiver) = watch::channel(Order::Run { hangups: 0 });
-        let kept = tokio::spawn(child.keep::<Said>(receiver));
-        timeout(Duration::from_secs(5), async {
-            while starts(&dir) < 3 {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await
-        .unwrap();
-        orders.send_replace(Order::Stop);
-        timeout(Duration::from_secs(5), kept)
-            .await
-            .unwrap()
-            .unwrap();
-        assert_eq!(starts(&dir), 3);
-    }
-
-    #[tokio::test]
-    async fn a_process_that_ends_before_it_is_ready_is_an_error_with_its_status() {
-        let dir = tempfile::tempdir().unwrap();
-        let (_orders, mut receiver) = watch::channel(Order::Run { hangups: 0 });
-        let failed = Child::start::<Said>(script(&dir, "exit 3"), &mut receiver).await;
-        let error = failed.unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "the test program did not start (exit status: 3); its own message stands above"
-        );
-    }
-
-    #[tokio::test]
-    async fn a_stop_during_the_start_leaves_no_process() {
-        let dir = tempfile::tempdir().unwrap();
-        let pid = dir.path().join("pid");
-        let program = script(
-            &dir,
-            &format!("echo $$ > {}; cat >/dev/null", pid.display()),
-        );
-        let (orders, mut receiver) = watch::channel(Order::Run { hangups: 0 });
-        let starting = Child::start::<Said>(program, &mut receiver);
-        let stopping = async {
-            while std::fs::read_to_string(&pid).map_or(true, |text| text.is_empty()) {
-                tokio::task::yield_now().await;
-            }
-            orders.send_replace(Order::Stop);
-        };
-        let (started, ()) = tokio::join!(starting, stopping);
-        assert!(started.unwrap().is_none());
-        let pid = std::fs::read_to_string(&pid).unwrap();
-        assert!(
-            !std::path::Path::new("/proc").join(pid.trim()).exists(),
-            "reaped, not a zombie"
-        );
-    }
-
-    #[test]
-    fn a_pinned_setting_replaces_the_first_one() {
-        let mut program = Program::new("x", PathBuf::from("x"));
-        program.word("controlplane");
-        program.set("http", "127.0.0.1:0");
-        program.set("http", "127.0.0.1:8080");
-        program.set("log_level", "info");
-        assert_eq!(
-            program.arguments(),
-            [
-                "controlplane",
-                "--json",
-                "--exit-with-stdin",
-                "--http=127.0.0.1:8080",
-                "--log-level=info"
-            ]
-        );
-    }
-}
+pub(super) mod tests;
