@@ -14,11 +14,12 @@ export function useNow(everyMs: number, running: boolean): number {
   return now;
 }
 
-/** Calls `read` with fresh statistics once a second while `running`. */
+/** Calls `read` with fresh statistics at once and every `everyMs` while `running`. */
 export function useStatistics(
   running: boolean,
   connection: () => RTCPeerConnection | null,
   read: (report: RTCStatsReport) => void,
+  everyMs = 1_000,
 ): void {
   const latest = useRef({ connection, read });
   useEffect(() => {
@@ -36,12 +37,12 @@ export function useStatistics(
       }
     };
     void sample();
-    const timer = setInterval(() => void sample(), 1_000);
+    const timer = setInterval(() => void sample(), everyMs);
     return () => {
       wanted = false;
       clearInterval(timer);
     };
-  }, [running]);
+  }, [everyMs, running]);
 }
 
 /** Runs when the page is closed or left for another. */

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import type { News } from "./news";
 import { Problem } from "./problem";
 import { Publisher, type PublisherState } from "./publisher";
 import { FakePeer } from "./testing/peer";
@@ -19,6 +20,9 @@ function publish(...outcomes: ("publishes" | Error)[]) {
   const peers: FakePeer[] = [];
   let attempts = 0;
   let stops = 0;
+  const ears: ((news: News) => void)[] = [];
+  const viewers: (number | null)[] = [];
+  const known = { lives: true as boolean | null, asked: 0 };
   const publisher = new Publisher({
     publish: async () => {
       attempts += 1;
@@ -31,9 +35,17 @@ function publish(...outcomes: ("publishes" | Error)[]) {
       const stop = async () => {
         stops += 1;
       };
-      return { connection: peer.asConnection(), stop } as unknown as Whip;
+      const listen = (onNews: (news: News) => void) => {
+        ears.push(onNews);
+      };
+      const lives = async () => {
+        known.asked += 1;
+        return known.lives;
+      };
+      return { connection: peer.asConnection(), stop, listen, lives } as unknown as Whip;
     },
     onState: (state) => states.push(state),
+    onViewers: (count) => viewers.push(count),
     now: () => Date.now(),
     random: () => 0,
   });
@@ -44,6 +56,9 @@ function publish(...outcomes: ("publishes" | Error)[]) {
     state: () => states.at(-1),
     attempts: () => attempts,
     stops: () => stops,
+    viewers,
+    known,
+    hears: (news: News, session = 0) => ears[session]?.(news),
   };
 }
 
@@ -102,4 +117,66 @@ it("ends a session that was on its way when the user stopped", async () => {
   await starting;
   expect(story.stops()).toBe(1);
   expect(story.phases()).toEqual(["connecting", "idle"]);
+});
+
+/** Reads statistics twice a second, as the page does; nothing comes from the node. */
+async function silence(story: ReturnType<typeof publish>, ms: number) {
+  for (let waited = 0; waited < ms; waited += 500) {
+    await vi.advanceTimersByTimeAsync(500);
+    story.publisher.onProgress(1_000);
+  }
+}
+
+it("notices a node that has lost its media long before ICE does", async () => {
+  const story = publish();
+  await story.publisher.start();
+  const sinceMs = Date.now();
+  story.peers[0]?.become("connected");
+  story.publisher.onProgress(1_000);
+  story.known.lives = false;
+  await silence(story, 1_500);
+  await vi.advanceTimersByTimeAsync(0);
+  story.peers[1]?.become("connected");
+  expect(story.phases()).toEqual(["connecting", "live", "reconnecting", "live"]);
+  expect(story.state()).toEqual({ phase: "live", sinceMs });
+  expect(story.stops()).toBe(1);
+});
+
+it("goes on through the restart of a control plane that cannot be asked", async () => {
+  const story = publish();
+  await story.publisher.start();
+  story.peers[0]?.become("connected");
+  story.publisher.onProgress(1_000);
+  story.known.lives = null;
+  await silence(story, 3_000);
+  expect(story.known.asked).toBe(2);
+  story.known.lives = true;
+  await silence(story, 3_000);
+  expect(story.attempts()).toBe(1);
+  expect(story.phases()).toEqual(["connecting", "live"]);
+});
+
+it("does not trouble the node while it reports", async () => {
+  const story = publish();
+  await story.publisher.start();
+  story.peers[0]?.become("connected");
+  for (let bytes = 1; bytes < 20; bytes += 1) {
+    await vi.advanceTimersByTimeAsync(500);
+    story.publisher.onProgress(bytes);
+  }
+  expect(story.known.asked).toBe(0);
+});
+
+it("publishes anew at once when the node says that the session is gone, and stays when it drains", async () => {
+  const story = publish();
+  await story.publisher.start();
+  story.peers[0]?.become("connected");
+  story.hears({ event: "viewercount", viewers: 3 });
+  story.hears({ event: "reconnect", reason: "draining" });
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(story.attempts()).toBe(1);
+  story.hears({ event: "reconnect", reason: "gone" });
+  await vi.advanceTimersByTimeAsync(0);
+  expect(story.attempts()).toBe(2);
+  expect(story.viewers).toEqual([null, 3, null]);
 });

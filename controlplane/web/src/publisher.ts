@@ -1,4 +1,5 @@
 import { retryDelayMs } from "./backoff";
+import type { News } from "./news";
 import { Problem } from "./problem";
 import type { Whip } from "./whip";
 
@@ -20,12 +21,23 @@ export type Failure =
 export interface PublisherParts {
   publish: () => Promise<Whip>;
   onState: (state: PublisherState) => void;
+  /** How many watch; null while that is not known. */
+  onViewers: (viewers: number | null) => void;
   now: () => number;
   random: () => number;
 }
 
 const DISCONNECTED_MS = 4_000;
 const CONNECT_MS = 12_000;
+
+/**
+ * The node reports on a publisher's packets several times a second. Silence for this long means that it
+ * or the path is gone, seconds before ICE says so.
+ */
+const SILENT_MS = 1_200;
+
+/** How often a session in silence is asked for at the node. */
+const CHECK_MS = 1_000;
 
 /**
  * Keeps one publisher live from the click to the click. A first attempt that fails is told to the
@@ -39,6 +51,9 @@ export class Publisher {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #attempt = 0;
   #sinceMs: number | null = null;
+  #bytes = 0;
+  #heardAtMs = 0;
+  #checkedAtMs = 0;
 
   constructor(parts: PublisherParts) {
     this.#parts = parts;
@@ -53,6 +68,22 @@ export class Publisher {
     this.#attempt = 0;
     this.#parts.onState({ phase: "connecting" });
     return this.#publish();
+  }
+
+  /** Takes a reading of all bytes that came from the node; the page calls it twice a second. */
+  onProgress(bytes: number): void {
+    const whip = this.#whip;
+    if (whip?.connection.connectionState !== "connected") {
+      return;
+    }
+    const now = this.#parts.now();
+    if (bytes > this.#bytes) {
+      this.#bytes = bytes;
+      this.#heardAtMs = now;
+    } else if (now - this.#heardAtMs >= SILENT_MS && now - this.#checkedAtMs >= CHECK_MS) {
+      this.#checkedAtMs = now;
+      void this.#check(whip);
+    }
   }
 
   stop(): void {
@@ -73,6 +104,8 @@ export class Publisher {
         return;
       }
       this.#whip = whip;
+      this.#bytes = 0;
+      whip.listen((news) => this.#onNews(whip, news));
       whip.connection.addEventListener("connectionstatechange", () => this.#onConnection(whip));
       this.#after(CONNECT_MS, () => this.#fail({ kind: "blocked" }));
       this.#onConnection(whip);
@@ -85,6 +118,33 @@ export class Publisher {
     }
   }
 
+  /** A session that the node does not know any more is not worth waiting for. */
+  async #check(whip: Whip): Promise<void> {
+    if ((await whip.lives()) === false) {
+      this.#rejoin(whip);
+    }
+  }
+
+  #onNews(whip: Whip, news: News): void {
+    if (whip !== this.#whip) {
+      return;
+    }
+    if (news.event === "viewercount") {
+      this.#parts.onViewers(news.viewers);
+    } else if (news.event === "reconnect" && news.reason === "gone") {
+      this.#rejoin(whip);
+    }
+    // A node that drains keeps its publishers to the end of their class: here is nothing to do.
+  }
+
+  /** The session is gone while the node is there: no reason to wait. */
+  #rejoin(whip: Whip): void {
+    if (whip === this.#whip) {
+      this.#parts.onState({ phase: "reconnecting", retryAtMs: this.#parts.now() });
+      void this.#publish();
+    }
+  }
+
   #onConnection(whip: Whip): void {
     if (whip !== this.#whip) {
       return;
@@ -93,6 +153,7 @@ export class Publisher {
       case "connected":
         clearTimeout(this.#timer);
         this.#attempt = 0;
+        this.#heardAtMs = this.#parts.now();
         this.#sinceMs ??= this.#parts.now();
         this.#parts.onState({ phase: "live", sinceMs: this.#sinceMs });
         break;
@@ -129,6 +190,7 @@ export class Publisher {
     this.#wanted = null;
     const whip = this.#whip;
     this.#whip = null;
+    this.#parts.onViewers(null);
     void whip?.stop();
   }
 

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { Problem } from "./problem";
-import { BrokenAnswer, deleteSession, negotiate, parseIceServers, postOffer } from "./signal";
+import { BrokenAnswer, deleteSession, negotiate, parseIceServers, postOffer, sessionLives } from "./signal";
 import { created, FakePeer, fakeFetch, problem } from "./testing/peer";
 
 afterEach(() => vi.unstubAllGlobals());
@@ -28,6 +28,18 @@ describe("posting an offer", () => {
     ]);
     expect(session.resource).toBe("http://node.test/whip/math-7/main/abc");
     expect(session.answer).toBe("v=0 answer");
+  });
+
+  it("finds the events of the session beside its ICE servers", async () => {
+    const events = '</whep/math-7/main/abc/events>; rel="urn:ietf:params:whep:ext:core:server-sent-events"; events="active,inactive"';
+    serve(
+      created("/whep/math-7/main/abc", { Link: `<stun:stun.example:3478>; rel="ice-server", ${events}` }),
+      created("/whep/math-7/main/abc"),
+    );
+    const session = await postOffer(endpoint, "v=0 offer");
+    expect(session.events).toBe("http://node.test/whep/math-7/main/abc/events");
+    expect(session.iceServers).toEqual([{ urls: "stun:stun.example:3478" }]);
+    expect((await postOffer(endpoint, "v=0 offer")).events).toBeNull();
   });
 
   it("sends no header where there is no token", async () => {
@@ -79,6 +91,24 @@ describe("posting an offer", () => {
   });
 });
 
+describe("asking after a session", () => {
+  it("believes a no, and nothing less", async () => {
+    const resource = "http://node.test/whip/math-7/main/abc";
+    const requests = serve(
+      new Response(null, { status: 204 }),
+      problem("unknown-session", 404, "There is no such session."),
+      problem("media-down", 503, "Back in a moment."),
+      new TypeError("Failed to fetch"),
+    );
+    const answers = [];
+    for (let asked = 0; asked < 4; asked += 1) {
+      answers.push(await sessionLives(resource, "secret"));
+    }
+    expect(answers).toEqual([true, false, null, null]);
+    expect(requests[0]).toMatchObject({ method: "GET", headers: { authorization: "Bearer secret" } });
+  });
+});
+
 describe("ending a session", () => {
   it("outlives the page and carries the token", async () => {
     const requests = serve(new Response(null, { status: 200 }));
@@ -90,9 +120,24 @@ describe("ending a session", () => {
     });
   });
 
-  it("does not mind a node that is gone", async () => {
-    serve(new TypeError("Failed to fetch"));
-    await expect(deleteSession("http://node.test/x", null)).resolves.toBeUndefined();
+  it("asks a node that starts again a few times more, and does not mind one that is gone", async () => {
+    vi.useFakeTimers();
+    try {
+      const down = () => new TypeError("Failed to fetch");
+      const requests = serve(down(), problem("media-down", 503, "Back in a moment.", "1"), new Response(null));
+      const ended = deleteSession("http://node.test/x", null);
+      await vi.advanceTimersByTimeAsync(3_000);
+      await ended;
+      expect(requests).toHaveLength(3);
+
+      const unheard = serve(down(), down(), down());
+      const given = deleteSession("http://node.test/x", null);
+      await vi.runAllTimersAsync();
+      await given;
+      expect(unheard).toHaveLength(3);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { gradeSending, gradeWatching, readSending, readWatching, type Stat } from "./stats";
+import { gradeSending, gradeWatching, readSending, readWatching, receivedBytes, type Stat } from "./stats";
 
 /** Chromium's clock for playout: milliseconds since 1900. */
 const NTP_OFFSET_MS = 2_208_988_800_000;
@@ -150,5 +150,14 @@ describe("sending", () => {
     expect(gradeSending(readSending(sending(1), null))).toBe("good");
     expect(gradeSending(readSending(sending(1, { qualityLimitationReason: "bandwidth" }), null))).toBe("fair");
     expect(gradeSending(readSending(sending(1, { framesPerSecond: 5 }), null))).toBe("poor");
+  });
+});
+
+describe("hearing the other side", () => {
+  it("counts all that came over the path, wherever the browser writes it down", () => {
+    const stat = (type: string, bytesReceived: number): Stat => ({ id: type, type, timestamp: 0, bytesReceived });
+    expect(receivedBytes([stat("transport", 900), stat("candidate-pair", 900)])).toBe(900);
+    expect(receivedBytes([stat("candidate-pair", 700), stat("inbound-rtp", 5)])).toBe(700);
+    expect(receivedBytes([])).toBe(0);
   });
 });

@@ -89,6 +89,14 @@ export function readSending(report: Report, before: Totals | null): Sending {
   };
 }
 
+/** All bytes that came over the path, RTCP with them: what tells that the other side is there. */
+export function receivedBytes(report: Report): number {
+  const entries = [...report];
+  const of = (type: string) => sum(entries.filter((entry) => entry.type === type), "bytesReceived");
+  // Firefox has no transports in its report, and counts by candidate pair.
+  return of("transport") || of("candidate-pair");
+}
+
 /** `nowUnixMs` is the wall clock, comparable with the publisher's sender reports. */
 export function readWatching(report: Report, before: Totals | null, nowUnixMs: number): Watching {
   const entries = [...report];

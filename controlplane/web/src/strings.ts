@@ -81,6 +81,8 @@ const ENGLISH = {
   "publish.unreachable": "The node does not answer. Check your network and try again.",
   "publish.retry": "Try again",
 
+  "audience.count": "{count} watching",
+
   "watch.title": "Watch",
   "watch.stage": "The class",
   "watch.joining": "Joining…",
@@ -89,10 +91,13 @@ const ENGLISH = {
   "watch.reconnecting": "Reconnecting…",
   "watch.reconnectingText": "The connection broke. This page keeps trying.",
   "watch.busyText": "The node is busy. This page keeps trying.",
+  "watch.restartingText": "The node is starting again. The class goes on by itself.",
   "watch.nextTry": "Next try in {seconds} s",
   "watch.tryNow": "Try now",
   "watch.stalled": "The picture has stopped",
   "watch.stalledText": "Waiting for the publisher to come back.",
+  "watch.away": "The teacher is away",
+  "watch.awayText": "The class goes on by itself when the teacher is back.",
   "watch.left": "You have left the class",
   "watch.rejoin": "Join again",
   "watch.leave": "Leave",

@@ -1,17 +1,21 @@
 import { retryDelayMs } from "./backoff";
+import { Handover } from "./handover";
+import type { News } from "./news";
 import { Problem } from "./problem";
 import type { Whep } from "./whep";
 
 /** What the viewer sees happen. */
 export type ViewerState =
   | { phase: "joining" }
-  /** Nobody publishes yet; asked again at `retryAtMs` on the page's clock. */
-  | { phase: "waiting"; retryAtMs: number }
+  /** Nobody publishes; asked again at `retryAtMs` on the page's clock. `begun`: somebody did before. */
+  | { phase: "waiting"; retryAtMs: number; begun: boolean }
   /** The node cannot be reached, is full, or the path broke. */
   | { phase: "reconnecting"; retryAtMs: number; problem: Problem | null }
   | { phase: "playing" }
   /** Connected, but no media has come for a while. */
   | { phase: "stalled" }
+  /** Connected, and the node says that the publisher is away. */
+  | { phase: "away" }
   /** The node said no, and asking again will not help. */
   | { phase: "refused"; problem: Problem }
   | { phase: "left" };
@@ -21,6 +25,8 @@ export interface ViewerParts {
   onState: (state: ViewerState) => void;
   /** Hands over the tracks of each new connection. */
   onTracks: (tracks: readonly MediaStreamTrack[]) => void;
+  /** How many watch; null while that is not known. */
+  onViewers: (viewers: number | null) => void;
   now: () => number;
   random: () => number;
 }
@@ -33,6 +39,12 @@ const GAP_MS = 32_000;
 
 /** ICE often recovers from `disconnected` within two of its checks; beyond that, join anew. */
 const DISCONNECTED_MS = 4_000;
+
+/** Media that was on its way when the publisher went may still be counted for this long. */
+const AWAY_MS = 1_500;
+
+/** How often a session without media is asked for at the node: it may be gone. */
+const CHECK_MS = 3_000;
 
 /** The time a handshake may take before the path counts as blocked. */
 const CONNECT_MS = 12_000;
@@ -47,6 +59,11 @@ export class Viewer {
   #attempt = 0;
   #bytes = 0;
   #progressAtMs = 0;
+  #awayAtMs = 0;
+  #checkedAtMs = 0;
+  /** Whether media has played since the page was opened. */
+  #begun = false;
+  #handover: Handover | null = null;
   #state: ViewerState = { phase: "left" };
 
   constructor(parts: ViewerParts) {
@@ -72,10 +89,7 @@ export class Viewer {
         void whep.stop();
         return;
       }
-      this.#whep = whep;
-      this.#bytes = 0;
-      this.#parts.onTracks(whep.tracks);
-      whep.connection.addEventListener("connectionstatechange", () => this.#onConnection(whep));
+      this.#adopt(whep);
       this.#after(CONNECT_MS, () => this.#retry(null));
       this.#onConnection(whep);
     } catch (error) {
@@ -87,20 +101,25 @@ export class Viewer {
 
   /** Takes a reading of received bytes; the page calls it about once a second. */
   onProgress(bytes: number): void {
-    if (this.#state.phase !== "playing" && this.#state.phase !== "stalled") {
+    const { phase } = this.#state;
+    if (phase !== "playing" && phase !== "stalled" && phase !== "away") {
       return;
     }
     const now = this.#parts.now();
+    const silentMs = now - this.#progressAtMs;
     if (bytes > this.#bytes) {
       this.#bytes = bytes;
       this.#progressAtMs = now;
-      if (this.#state.phase === "stalled") {
+      if (phase === "stalled" || (phase === "away" && now - this.#awayAtMs >= AWAY_MS)) {
         this.#enter({ phase: "playing" });
       }
-    } else if (now - this.#progressAtMs >= GAP_MS) {
+    } else if (silentMs >= GAP_MS) {
       this.#retry(null);
-    } else if (this.#state.phase === "playing" && now - this.#progressAtMs >= STALL_MS) {
-      this.#enter({ phase: "stalled" });
+    } else if (silentMs >= STALL_MS) {
+      if (phase === "playing") {
+        this.#enter({ phase: "stalled" });
+      }
+      void this.#check(now);
     }
   }
 
@@ -108,6 +127,78 @@ export class Viewer {
   leave(): void {
     this.#drop();
     this.#enter({ phase: "left" });
+  }
+
+  /** Makes this session the one that is shown. */
+  #adopt(whep: Whep): void {
+    this.#whep = whep;
+    this.#bytes = 0;
+    this.#parts.onTracks(whep.tracks);
+    whep.connection.addEventListener("connectionstatechange", () => this.#onConnection(whep));
+    whep.listen((news) => this.#onNews(whep, news));
+  }
+
+  #onNews(whep: Whep, news: News): void {
+    if (whep !== this.#whep) {
+      return;
+    }
+    const { phase } = this.#state;
+    switch (news.event) {
+      case "active":
+        if (phase === "away") {
+          this.#progressAtMs = this.#parts.now();
+          this.#enter({ phase: "playing" });
+        }
+        break;
+      case "inactive":
+        if (phase === "playing" || phase === "stalled") {
+          this.#awayAtMs = this.#parts.now();
+          this.#enter({ phase: "away" });
+        }
+        break;
+      case "viewercount":
+        this.#parts.onViewers(news.viewers);
+        break;
+      case "reconnect":
+        if (news.reason === "gone") {
+          this.#rejoin();
+        } else {
+          this.#handover ??= new Handover({
+            join: this.#parts.join,
+            onReady: (successor) => this.#succeed(successor),
+            random: this.#parts.random,
+          });
+        }
+        break;
+    }
+  }
+
+  /** The new session plays: the old one ends only now. */
+  #succeed(successor: Whep): void {
+    const old = this.#whep;
+    this.#handover = null;
+    this.#adopt(successor);
+    this.#onConnection(successor);
+    void old?.stop();
+  }
+
+  /** Asks the node after a session without media; one that it does not know is not worth waiting for. */
+  async #check(now: number): Promise<void> {
+    const whep = this.#whep;
+    if (whep === null || now - this.#checkedAtMs < CHECK_MS) {
+      return;
+    }
+    this.#checkedAtMs = now;
+    if ((await whep.lives()) === false && whep === this.#whep) {
+      this.#rejoin();
+    }
+  }
+
+  /** The session is gone while the node is there: no reason to wait. */
+  #rejoin(): void {
+    this.#drop();
+    this.#enter({ phase: "reconnecting", retryAtMs: this.#parts.now(), problem: null });
+    void this.join();
   }
 
   #onConnection(whep: Whep): void {
@@ -118,6 +209,7 @@ export class Viewer {
       case "connected":
         clearTimeout(this.#timer);
         this.#attempt = 0;
+        this.#begun = true;
         this.#progressAtMs = this.#parts.now();
         if (this.#state.phase !== "playing") {
           this.#enter({ phase: "playing" });
@@ -151,7 +243,7 @@ export class Viewer {
     const retryAtMs = this.#parts.now() + delayMs;
     this.#enter(
       problem?.slug === "not-live"
-        ? { phase: "waiting", retryAtMs }
+        ? { phase: "waiting", retryAtMs, begun: this.#begun }
         : { phase: "reconnecting", retryAtMs, problem },
     );
     this.#after(delayMs, () => void this.join());
@@ -160,8 +252,11 @@ export class Viewer {
   #drop(): void {
     clearTimeout(this.#timer);
     this.#wanted = null;
+    this.#handover?.callOff();
+    this.#handover = null;
     const whep = this.#whep;
     this.#whep = null;
+    this.#parts.onViewers(null);
     void whep?.stop();
   }
 

@@ -1,4 +1,5 @@
-import { deleteSession, type Endpoint, negotiate } from "./signal";
+import { MediaSession } from "./session";
+import { type Endpoint, negotiate, type Session } from "./signal";
 
 export interface WhepOptions extends Endpoint {
   /** Makes the connection; a test passes its own. */
@@ -6,24 +7,18 @@ export interface WhepOptions extends Endpoint {
 }
 
 /** A WHEP viewer (draft-ietf-wish-whep): one POST, one peer connection, one DELETE. */
-export class Whep {
-  readonly connection: RTCPeerConnection;
+export class Whep extends MediaSession {
   /** The stream's tracks; they stand from the start and fill when media flows. */
   readonly tracks: readonly MediaStreamTrack[];
-  readonly #resource: string;
-  readonly #token: string | null;
-  #stopped = false;
 
   private constructor(
     connection: RTCPeerConnection,
     tracks: readonly MediaStreamTrack[],
-    resource: string,
+    session: Session,
     token: string | null,
   ) {
-    this.connection = connection;
+    super(connection, session, token);
     this.tracks = tracks;
-    this.#resource = resource;
-    this.#token = token;
   }
 
   /**
@@ -40,21 +35,10 @@ export class Whep {
         (kind) => connection.addTransceiver(kind, { direction: "recvonly" }).receiver.track,
       );
       const session = await negotiate(connection, options);
-      return new Whep(connection, tracks, session.resource, options.token);
+      return new Whep(connection, tracks, session, options.token);
     } catch (error) {
       connection.close();
       throw error;
     }
-  }
-
-  /** Ends the session. Safe to call twice, and while the page is being closed. */
-  async stop(): Promise<void> {
-    if (this.#stopped) {
-      return;
-    }
-    this.#stopped = true;
-    const ended = deleteSession(this.#resource, this.#token);
-    this.connection.close();
-    await ended;
   }
 }

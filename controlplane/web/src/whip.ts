@@ -1,5 +1,6 @@
 import { preferences, type VideoCodec } from "./codecs";
-import { deleteSession, type Endpoint, negotiate } from "./signal";
+import { MediaSession } from "./session";
+import { type Endpoint, negotiate } from "./signal";
 import { withStartBitrate } from "./start-bitrate";
 
 /** Enough for a first picture that is worth looking at; half of the default ceiling. */
@@ -18,18 +19,7 @@ export interface WhipOptions extends Endpoint {
 }
 
 /** A WHIP publisher (RFC 9725): one POST, one peer connection, one DELETE. */
-export class Whip {
-  readonly connection: RTCPeerConnection;
-  readonly #resource: string;
-  readonly #token: string | null;
-  #stopped = false;
-
-  private constructor(connection: RTCPeerConnection, resource: string, token: string | null) {
-    this.connection = connection;
-    this.#resource = resource;
-    this.#token = token;
-  }
-
+export class Whip extends MediaSession {
   /**
    * Resolves when the answer is applied; `connection` then reports how the media path fares.
    *
@@ -55,7 +45,7 @@ export class Whip {
       const session = await negotiate(connection, options, (answer) =>
         withStartBitrate(answer, VIDEO_START_KBPS),
       );
-      return new Whip(connection, session.resource, options.token);
+      return new Whip(connection, session, options.token);
     } catch (error) {
       connection.close();
       throw error;
@@ -70,17 +60,6 @@ export class Whip {
   /** Whether the session was published with a track of this kind, so that `replace` can reach it. */
   carries(kind: "audio" | "video"): boolean {
     return this.#sender(kind) !== undefined;
-  }
-
-  /** Ends the session. Safe to call twice, and while the page is being closed. */
-  async stop(): Promise<void> {
-    if (this.#stopped) {
-      return;
-    }
-    this.#stopped = true;
-    const ended = deleteSession(this.#resource, this.#token);
-    this.connection.close();
-    await ended;
   }
 
   #sender(kind: "audio" | "video"): RTCRtpSender | undefined {

@@ -3,7 +3,7 @@
 
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { createWriteStream, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createWriteStream, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
@@ -73,6 +73,47 @@ export async function startNode({ openTokens = false, args = [] } = {}) {
       return stdout.trim();
     },
 
+    /**
+     * The process that plays this part now; a restarted one has another number than the ready line says.
+     *
+     * @param {"controlplane" | "dataplane"} part
+     */
+    pid(part) {
+      const found = childrenOf(child.pid).find(({ words }) => isPart(words, part));
+      if (found === undefined) {
+        throw new Error(`there is no ${part} at the moment:\n${tail(log)}`);
+      }
+      return found.pid;
+    },
+
+    /** SIGTERM, as systemd and containers send it: the node drains. */
+    terminate() {
+      child.kill("SIGTERM");
+    },
+
+    /** How `lectern up` ended by itself, or null when it runs after `ms`. */
+    async ended(ms = STOP_MS) {
+      return within(ms, exited);
+    },
+
+    /** Removes what a node leaves that ended by itself. */
+    tidy() {
+      rmSync(dataDir, { recursive: true, force: true });
+    },
+
+    /** Resolves when both processes serve; to the milliseconds that took. */
+    async isReady(ms = START_MS) {
+      const since = performance.now();
+      while (performance.now() - since < ms) {
+        const answer = await fetch(`http://${ready.ops}/readyz`).catch(() => null);
+        if (answer?.status === 200) {
+          return performance.now() - since;
+        }
+        await new Promise((settle) => setTimeout(settle, 10));
+      }
+      throw new Error(`the node is not ready after ${ms} ms:\n${tail(log)}`);
+    },
+
     /** Ctrl-C. Resolves to the exit code; rejects when a process outlives it. */
     async stop() {
       child.kill("SIGINT");
@@ -85,6 +126,25 @@ export async function startNode({ openTokens = false, args = [] } = {}) {
       return outcome;
     },
   };
+}
+
+function isPart(words, part) {
+  return part === "controlplane" ? words[1] === "controlplane" : basename(words[0] ?? "") === "lectern-dataplane";
+}
+
+/** Command lines of a process's children, from /proc. */
+function childrenOf(parent) {
+  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+  return pids.flatMap((name) => {
+    try {
+      // The name in parentheses may hold anything; what follows the last one is fixed.
+      const [, ppid] = readFileSync(`/proc/${name}/stat`, "utf8").split(") ").at(-1)?.split(" ") ?? [];
+      const words = readFileSync(`/proc/${name}/cmdline`, "utf8").split("\0");
+      return Number(ppid) === parent ? [{ pid: Number(name), words }] : [];
+    } catch {
+      return [];
+    }
+  });
 }
 
 /** The last lines of a log, to be read in a failed assertion. */

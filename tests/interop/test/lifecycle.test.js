@@ -5,6 +5,9 @@ import { readdirSync } from "node:fs";
 import { it } from "node:test";
 import { startNode } from "../lib/node.js";
 
+/** Both processes start within a quarter of a second; the rest is for a busy machine. */
+const BACK_MS = 3_000;
+
 it("tells where everything is in one line, and Ctrl-C leaves nothing behind", async () => {
   const node = await startNode();
   const { ready } = node;
@@ -27,6 +30,31 @@ it("tells where everything is in one line, and Ctrl-C leaves nothing behind", as
   await assert.rejects(fetch(node.http), "the port is still open");
 });
 
+it("SIGTERM ends a node that nobody uses at once: there is nothing to wait for", async () => {
+  const node = await startNode();
+  const pids = Object.values(node.ready.pids);
+  node.terminate();
+  assert.deepEqual(await node.ended(), { code: 0, signal: null });
+  assert.ok(!pids.some(alive), "a process outlived the drain");
+  node.tidy();
+});
+
+it("each process is back at once, at the same address, however often it is killed", async () => {
+  const node = await startNode();
+  try {
+    for (const part of ["dataplane", "controlplane", "dataplane", "controlplane"]) {
+      const pid = node.pid(part);
+      process.kill(pid, "SIGKILL");
+      await gone(pid);
+      await node.isReady(BACK_MS);
+      assert.equal((await fetch(`http://${node.ready.media_ops}/readyz`)).status, 200);
+      assert.equal((await fetch(node.http)).status, 200);
+    }
+  } finally {
+    await node.stop();
+  }
+});
+
 it("every link of the ready line opens", async () => {
   const node = await startNode({ openTokens: true });
   try {
@@ -39,6 +67,14 @@ it("every link of the ready line opens", async () => {
     await node.stop();
   }
 });
+
+/** Resolves when the process is reaped, so that what is asked next is not answered by it. */
+async function gone(pid) {
+  for (let asked = 0; alive(pid); asked += 1) {
+    assert.ok(asked < 1_000, `process ${pid} is still there`);
+    await new Promise((settle) => setTimeout(settle, 5));
+  }
+}
 
 function alive(pid) {
   try {

@@ -163,10 +163,10 @@ describe("a class", () => {
 
     await teacher.getByRole("button", { name: "Stop", exact: true }).click();
     await teacher.getByRole("button", { name: "Go live" }).waitFor();
-    await student.getByText(/The picture has stopped|Waiting for the class to begin/).waitFor();
+    await student.getByText(/The picture has stopped|The teacher is away/).waitFor();
     await goLive(teacher);
     await live(teacher);
-    await student.getByText(/The picture has stopped|Waiting for the class|Reconnecting/).waitFor({ state: "hidden", timeout: 60_000 });
+    await student.getByText(/The picture has stopped|The teacher is away|Reconnecting/).waitFor({ state: "hidden", timeout: 60_000 });
     await shows(student);
   });
 

@@ -3,6 +3,7 @@ import { available, type VideoCodec } from "../codecs";
 import { bitrate, clock, secondsUntil } from "../format";
 import { useNow, useStatistics } from "../hooks";
 import { type OnAir, useOnAir } from "../on-air";
+import { AudienceBadge } from "../part/audience";
 import { CodecChoice } from "../part/codec-choice";
 import { DeviceChoice } from "../part/device-choice";
 import { Header } from "../part/header";
@@ -84,7 +85,10 @@ function Stage({ studio, onAir, quality }: { studio: Studio; onAir: OnAir; quali
         <EmptyStage studio={studio} hidden={hidden} />
       )}
       <div className="stage-top">
-        <LiveBadge onAir={onAir} ready={picture !== null || studio.microphone !== null} />
+        <div className="stage-facts">
+          <LiveBadge onAir={onAir} ready={picture !== null || studio.microphone !== null} />
+          <AudienceBadge viewers={onAir.viewers} />
+        </div>
         {quality !== null && <GradeBadge grade={gradeSending(quality)} figure={bitrate(quality.bitrate)} />}
       </div>
     </section>

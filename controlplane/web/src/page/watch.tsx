@@ -1,15 +1,17 @@
 import { useEffect, useRef, useState } from "react";
 import { milliseconds, secondsUntil } from "../format";
 import { useNow, usePageHide, useStatistics } from "../hooks";
+import { AudienceBadge } from "../part/audience";
 import { Header } from "../part/header";
 import { Icon } from "../part/icon";
 import { Notice } from "../part/notice";
 import { problemWords } from "../part/problem-text";
 import { GradeBadge, WatchingList } from "../part/quality";
 import { Screen } from "../part/video";
+import type { Problem } from "../problem";
 import { type Grade, gradeWatching, readWatching, type Report, type Watching } from "../stats";
 import { t } from "../strings";
-import { Viewer, type ViewerState } from "../viewer";
+import { Viewer, type ViewerParts, type ViewerState } from "../viewer";
 import { useFullscreen, usePlayback, type Playback } from "../playback";
 import { Whep } from "../whep";
 
@@ -18,8 +20,9 @@ const FREEZE_MEMORY = 10;
 
 export function WatchPage({ room, token }: { room: string; token: string }) {
   const [state, setState] = useState<ViewerState>({ phase: "joining" });
+  const [viewers, setViewers] = useState<number | null>(null);
   const playback = usePlayback();
-  const viewer = useViewer(room, token, setState, playback.show);
+  const viewer = useViewer(room, token, { onState: setState, onTracks: playback.show, onViewers: setViewers });
   const { quality, grade } = useWatching(state, viewer);
 
   return (
@@ -30,7 +33,7 @@ export function WatchPage({ room, token }: { room: string; token: string }) {
         {state.phase === "refused" ? (
           <Refusal state={state} onRetry={() => void viewer.join()} />
         ) : (
-          <Stage state={state} viewer={viewer} playback={playback} quality={quality} grade={grade} />
+          <Stage {...{ state, viewer, playback, viewers, quality, grade }} />
         )}
         {quality !== null && (
           <section className="card theatre-quality" aria-labelledby="quality">
@@ -48,14 +51,12 @@ export function WatchPage({ room, token }: { room: string; token: string }) {
 function useViewer(
   room: string,
   token: string,
-  onState: (state: ViewerState) => void,
-  onTracks: (tracks: readonly MediaStreamTrack[]) => void,
+  on: Pick<ViewerParts, "onState" | "onTracks" | "onViewers">,
 ): Viewer {
   const held = useRef<Viewer | null>(null);
   held.current ??= new Viewer({
     join: () => Whep.watch({ url: `/whep/${room}`, token }),
-    onState,
-    onTracks,
+    ...on,
     now: () => performance.now(),
     random: Math.random,
   });
@@ -71,7 +72,7 @@ function useViewer(
 /** Reads the connection once a second, and tells the viewer whether media still comes. */
 function useWatching(state: ViewerState, viewer: Viewer): { quality: Watching | null; grade: Grade | null } {
   const [readings, setReadings] = useState<Watching[]>([]);
-  const connected = state.phase === "playing" || state.phase === "stalled";
+  const connected = shows(state);
   useEffect(() => {
     if (!connected) {
       setReadings([]);
@@ -99,6 +100,7 @@ function Stage(props: {
   state: ViewerState;
   viewer: Viewer;
   playback: Playback;
+  viewers: number | null;
   quality: Watching | null;
   grade: Grade | null;
 }) {
@@ -106,17 +108,22 @@ function Stage(props: {
   const stage = useRef<HTMLElement>(null);
   const fullscreen = useFullscreen(stage, playback.video);
   const playing = state.phase === "playing";
-  const showing = playing || state.phase === "stalled";
+  const showing = shows(state);
   return (
     <section className="stage stage-theatre" ref={stage} aria-label={t("watch.stage")}>
       <Screen ref={playback.video} label={t("watch.stage")} />
       {!playing && <Curtain state={state} onTry={() => void viewer.join()} />}
       {showing && (
         <div className="stage-top">
-          <span className="badge badge-live">
-            <span className="badge-dot" aria-hidden="true" />
-            {t("watch.live")}
-          </span>
+          <div className="stage-facts">
+            {state.phase !== "away" && (
+              <span className="badge badge-live">
+                <span className="badge-dot" aria-hidden="true" />
+                {t("watch.live")}
+              </span>
+            )}
+            <AudienceBadge viewers={props.viewers} />
+          </div>
           <GradeBadge
             grade={props.grade}
             figure={props.quality?.delay == null ? null : milliseconds(props.quality.delay.ms)}
@@ -183,7 +190,7 @@ function Curtain({ state, onTry }: { state: ViewerState; onTry: () => void }) {
   const [title, text] = words(state);
   const left = retryAtMs === null ? 0 : secondsUntil(retryAtMs, now);
   return (
-    <div className="stage-message" data-veil={state.phase === "stalled"}>
+    <div className="stage-message" data-veil={shows(state)}>
       {state.phase !== "left" && (
         <span className="waiting" aria-hidden="true">
           <span />
@@ -212,12 +219,21 @@ function Curtain({ state, onTry }: { state: ViewerState; onTry: () => void }) {
   );
 }
 
+/** Whether there is a picture, if only the last one. */
+function shows({ phase }: ViewerState): boolean {
+  return phase === "playing" || phase === "stalled" || phase === "away";
+}
+
 function words(state: ViewerState): [title: string, text: string | null] {
   switch (state.phase) {
     case "waiting":
-      return [t("watch.waiting"), t("watch.waitingText")];
+      return state.begun
+        ? [t("watch.away"), t("watch.awayText")]
+        : [t("watch.waiting"), t("watch.waitingText")];
     case "reconnecting":
-      return [t("watch.reconnecting"), t(state.problem === null ? "watch.reconnectingText" : "watch.busyText")];
+      return [t("watch.reconnecting"), t(reconnecting(state.problem))];
+    case "away":
+      return [t("watch.away"), t("watch.awayText")];
     case "stalled":
       return [t("watch.stalled"), t("watch.stalledText")];
     case "left":
@@ -226,6 +242,18 @@ function words(state: ViewerState): [title: string, text: string | null] {
     case "playing":
     case "refused":
       return [t("watch.joining"), null];
+  }
+}
+
+function reconnecting(problem: Problem | null) {
+  switch (problem?.slug) {
+    case undefined:
+      return "watch.reconnectingText";
+    case "media-down":
+    case "draining":
+      return "watch.restartingText";
+    default:
+      return "watch.busyText";
   }
 }
 

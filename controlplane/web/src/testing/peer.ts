@@ -9,6 +9,8 @@ export class FakePeer extends EventTarget {
     sender: { track: unknown; replaceTrack: (track: unknown) => Promise<void> };
   }[] = [];
   configuration: RTCConfiguration;
+  /** What a viewer shows of it; without media at first. */
+  readonly track = Object.assign(new EventTarget(), { kind: "video", muted: true });
 
   constructor(configuration: RTCConfiguration = {}) {
     super();
@@ -68,8 +70,39 @@ export class FakePeer extends EventTarget {
     this.dispatchEvent(new Event("connectionstatechange"));
   }
 
+  hearsMedia(): void {
+    this.track.muted = false;
+    this.track.dispatchEvent(new Event("unmute"));
+  }
+
   asConnection(): RTCPeerConnection {
     return this as unknown as RTCPeerConnection;
+  }
+}
+
+/** An event source that says what a test lets it say. */
+export class FakeSource extends EventTarget {
+  readyState = 1;
+  readonly url: string;
+
+  constructor(url: string) {
+    super();
+    this.url = url;
+  }
+
+  close(): void {
+    this.readyState = 2;
+  }
+
+  say(event: string, data: unknown): void {
+    const text = typeof data === "string" ? data : JSON.stringify(data);
+    this.dispatchEvent(Object.assign(new Event(event), { data: text }));
+  }
+
+  /** The browser met an answer that it takes for final. */
+  fail(): void {
+    this.readyState = 2;
+    this.dispatchEvent(new Event("error"));
   }
 }
 

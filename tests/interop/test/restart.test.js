@@ -1,0 +1,205 @@
+// What happens to a class when its node's processes die or are told to go: a teacher and two students in
+// the node's own page.
+
+import assert from "node:assert/strict";
+import { after, afterEach, before, it } from "node:test";
+import { DEADLINE_MS, startBrowser } from "../lib/browser.js";
+import { startNode } from "../lib/node.js";
+
+const ROOM = "restart";
+/** The target is 5 s; the rest is for a machine that runs other things too. */
+const BACK_MS = 15_000;
+/** A quarter of a second at 20 frames a second: two frames late are no gap, five are. */
+const GAP_MS = 250;
+
+let node;
+let browser;
+const pages = [];
+const complaints = [];
+
+before(async () => {
+  node = await startNode({ openTokens: true });
+  browser = await startBrowser();
+  const teacher = await open(`/publish/${ROOM}`);
+  await teacher.getByRole("button", { name: "Go live" }).click();
+  await live(teacher);
+  pages.push(teacher, await open(`/watch/${ROOM}`), await open(`/watch/${ROOM}`));
+  await Promise.all(students().map((student) => shows(student)));
+});
+afterEach(() => assert.deepEqual(complaints.splice(0), []));
+after(async () => {
+  await browser?.close();
+  if ((await node?.ended(0)) === null) {
+    await node.stop();
+  }
+});
+
+const students = () => pages.slice(1);
+
+/** A page that keeps its connections and the times of its frames where a test can read them. */
+async function open(path) {
+  const context = await browser.newContext();
+  context.setDefaultTimeout(DEADLINE_MS);
+  const page = await context.newPage();
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  await page.addInitScript(() => {
+    const made = [];
+    const frames = [];
+    const curtains = [];
+    window.watched = { made, frames, curtains };
+    window.RTCPeerConnection = class extends RTCPeerConnection {
+      constructor(...args) {
+        super(...args);
+        made.push(this);
+      }
+    };
+    const follow = (video) => {
+      frames.push(performance.timeOrigin + performance.now());
+      video.requestVideoFrameCallback(() => follow(video));
+    };
+    const seen = new WeakSet();
+    new MutationObserver(() => {
+      const video = document.querySelector("video");
+      if (video !== null && !seen.has(video)) {
+        seen.add(video);
+        video.requestVideoFrameCallback(() => follow(video));
+      }
+      const words = document.querySelector(".stage-message h2")?.textContent ?? null;
+      if (words !== (curtains.at(-1) ?? null)) {
+        curtains.push(words);
+      }
+    }).observe(document, { childList: true, subtree: true, characterData: true });
+  });
+  await page.goto(new URL(path, node.http).href);
+  return page;
+}
+
+const live = (page) => page.getByRole("status").filter({ hasText: /^Live$/ }).waitFor();
+
+/** Resolves when the page has shown `count` more frames. */
+async function shows(page, count = 20) {
+  const before = await page.evaluate(() => window.watched.frames.length);
+  await page.waitForFunction((wanted) => window.watched.frames.length >= wanted, before + count);
+}
+
+/** Freezes and connections so far; the words that hung before the picture since the last look. */
+async function look(page) {
+  return page.evaluate(async () => {
+    const { made, curtains } = window.watched;
+    const open = made.filter(({ connectionState }) => connectionState !== "closed");
+    const reports = await Promise.all(open.map((connection) => connection.getStats()));
+    const freezes = reports
+      .flatMap((report) => [...report.values()])
+      .reduce((sum, { type, freezeCount = 0 }) => sum + (type === "inbound-rtp" ? freezeCount : 0), 0);
+    return { freezes, connections: made.length, words: curtains.splice(0).filter((text) => text !== null) };
+  });
+}
+
+/** The longest pause between two frames since `sinceMs` (Unix time), and when it ended. */
+async function longestGap(page, sinceMs) {
+  return page.evaluate((since) => {
+    const frames = window.watched.frames.filter((at) => at > since - 1_000);
+    const gaps = frames.slice(1).map((at, index) => ({ ms: at - frames[index], endMs: at - since }));
+    return gaps.reduce((longest, gap) => (gap.ms > longest.ms ? gap : longest), { ms: 0, endMs: 0 });
+  }, sinceMs);
+}
+
+it("the control plane is killed: nobody in the class notices, and others come in", async () => {
+  const before = await Promise.all(students().map(look));
+  const sinceMs = Date.now();
+  process.kill(node.pid("controlplane"), "SIGKILL");
+  const backMs = await node.isReady();
+  await Promise.all(students().map((student) => shows(student, 40)));
+  for (const [index, student] of students().entries()) {
+    const { freezes, connections, words } = await look(student);
+    assert.equal(freezes - before[index].freezes, 0, "the picture froze");
+    assert.equal(connections, before[index].connections, "the page made a new connection");
+    assert.deepEqual(words, [], "something hung before the picture");
+    const gap = await longestGap(student, sinceMs);
+    assert.ok(gap.ms < GAP_MS, `${gap.ms.toFixed(0)} ms between two frames`);
+  }
+  await live(pages[0]);
+  const late = await open(`/watch/${ROOM}`);
+  await shows(late, 5);
+  await late.context().close();
+  console.log(`control plane killed: ready again after ${backMs.toFixed(0)} ms`);
+});
+
+it("the data plane is killed: teacher and students come back by themselves", async () => {
+  await Promise.all(students().map(look));
+  const sinceMs = Date.now();
+  process.kill(node.pid("dataplane"), "SIGKILL");
+  const readyMs = await node.isReady();
+  const back = students().map(async (student) => {
+    await student.waitForFunction(
+      (since) => window.watched.frames.some((at, index, all) => at > since && at - all[index - 1] > 500),
+      sinceMs,
+      { timeout: BACK_MS },
+    );
+    await shows(student);
+    return (await longestGap(student, sinceMs)).endMs;
+  });
+  const endMs = Math.max(...(await Promise.all(back)));
+  await live(pages[0]);
+  for (const student of students()) {
+    const { words } = await look(student);
+    assert.ok(words.length > 0, "the break was not explained");
+    assert.equal(await student.locator(".stage-message").count(), 0, "the curtain hangs before the picture");
+  }
+  assert.ok(endMs < BACK_MS, `${endMs.toFixed(0)} ms`);
+  console.log(`data plane killed: seen within ${readyMs.toFixed(0)} ms, every picture back after ${endMs.toFixed(0)} ms`);
+});
+
+it("a drain lets the class end in its own time and nobody in; a second SIGTERM ends it", async () => {
+  await Promise.all(students().map(look));
+  node.terminate();
+  await refused();
+  for (const { path, role } of [{ path: "whep", role: "student" }, { path: "whip", role: "teacher" }]) {
+    const token = await node.token({ role, room: ROOM });
+    const response = await post(path, token);
+    assert.equal(response.status, 503);
+    assert.equal((await response.json()).type, "urn:lectern:problem:draining");
+    assert.match(response.headers.get("Retry-After") ?? "", /^\d+$/);
+  }
+  const readiness = await (await fetch(`http://${node.ready.ops}/readyz`)).json();
+  assert.equal(readiness.ready, false);
+  assert.equal(readiness.draining, true);
+
+  await Promise.all(students().map((student) => shows(student, 40)));
+  for (const student of students()) {
+    assert.deepEqual((await look(student)).words, [], "something hung before the picture");
+  }
+  assert.equal(await node.ended(0), null, "the drain ended with the class still on");
+  node.terminate();
+  const outcome = await node.ended();
+  assert.deepEqual(outcome, { code: 0, signal: null });
+  node.tidy();
+});
+
+/** Resolves when the control plane knows that the node drains: the data plane tells it. */
+async function refused() {
+  const deadline = performance.now() + DEADLINE_MS;
+  while (performance.now() < deadline) {
+    const { draining } = await (await fetch(`http://${node.ready.ops}/readyz`)).json();
+    if (draining) {
+      return;
+    }
+    await new Promise((settle) => setTimeout(settle, 20));
+  }
+  assert.fail("the node never said that it drains");
+}
+
+async function post(path, token) {
+  const offer = await pages[0].evaluate(async (receives) => {
+    const connection = new RTCPeerConnection();
+    connection.addTransceiver("video", { direction: receives ? "recvonly" : "sendonly" });
+    const { sdp } = await connection.createOffer();
+    connection.close();
+    return sdp;
+  }, path === "whep");
+  return fetch(`${node.http}/${path}/${ROOM}`, {
+    method: "POST",
+    headers: { "Content-Type": "application/sdp", Authorization: `Bearer ${token}` },
+    body: offer,
+  });
+}
