@@ -78,6 +78,35 @@ pub fn make_once(data_dir: &Path, name: &str, content: &[u8]) -> Result<bool, Da
     Ok(made)
 }
 
+/// Puts this content in place of `<data_dir>/<name>`, mode 0600. A reader sees the old file or the new one,
+/// never a part, and after a power cut one of the two is there.
+///
+/// # Errors
+/// [`DataDirError`]; the old file is untouched then.
+pub fn replace(data_dir: &Path, name: &str, content: &[u8]) -> Result<(), DataDirError> {
+    let path = data_dir.join(name);
+    let draft = data_dir.join(format!(".{name}.{}", Uuid::new_v4().simple()));
+    let replaced = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&draft)
+        .and_then(|mut file| {
+            file.write_all(content)?;
+            file.sync_all()?;
+            fs::rename(&draft, &path)
+        })
+        .map_err(DataDirError::of("cannot write", &path));
+    if replaced.is_err() {
+        // The draft may not even exist; what counts is the first error.
+        let _removed = fs::remove_file(&draft);
+    }
+    replaced?;
+    File::open(data_dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(DataDirError::of("cannot sync", data_dir))
+}
+
 /// The node's uuid, made at the first start.
 ///
 /// # Errors
@@ -110,6 +139,26 @@ mod tests {
         assert_eq!(fs::read(data_dir.join("x")).unwrap(), b"first");
         assert_eq!((mode(&data_dir), mode(&data_dir.join("x"))), (0o700, 0o600));
         assert_eq!(fs::read_dir(&data_dir).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_replaced_file_is_whole_private_and_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        for content in ["first", "second"] {
+            replace(dir.path(), "x", content.as_bytes()).unwrap();
+            let path = dir.path().join("x");
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+            assert_eq!(
+                fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
+                0o600
+            );
+        }
+        assert!(replace(&dir.path().join("none"), "x", b"third").is_err());
+        assert_eq!(
+            fs::read_dir(dir.path()).unwrap().count(),
+            1,
+            "no draft stays"
+        );
     }
 
     #[test]

@@ -25,6 +25,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use serde::{Deserialize, Serialize};
 
+use super::stream_key::StreamKeys;
 use crate::data_dir::{DataDirError, make_once};
 
 /// Name of the file in the data directory.
@@ -71,6 +72,7 @@ struct Inner {
     path: Option<PathBuf>,
     set: RwLock<Arc<KeySet>>,
     audience: String,
+    stream_keys: StreamKeys,
 }
 
 /// What may be told of a key.
@@ -157,8 +159,10 @@ impl Keys {
     /// [`KeysError`].
     pub fn load(path: PathBuf) -> Result<Keys, KeysError> {
         let (set, audience) = read(&path)?;
+        let stream_keys = path.parent().map_or_else(StreamKeys::none, StreamKeys::of);
         Ok(Keys {
             inner: Arc::new(Inner {
+                stream_keys,
                 path: Some(path),
                 set: RwLock::new(Arc::new(set)),
                 audience,
@@ -187,6 +191,7 @@ impl Keys {
         })?;
         Ok(Keys {
             inner: Arc::new(Inner {
+                stream_keys: StreamKeys::none(),
                 path: None,
                 set: RwLock::new(Arc::new(set)),
                 audience: file.deployment,
@@ -200,6 +205,7 @@ impl Keys {
     /// # Errors
     /// [`KeysError`].
     pub fn reload(&self) -> Result<usize, KeysError> {
+        self.inner.stream_keys.refresh();
         let Some(path) = &self.inner.path else {
             return Ok(self.current().keys.len());
         };
@@ -220,6 +226,12 @@ impl Keys {
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Arc::new(set);
         Ok(active)
+    }
+
+    /// The stream keys beside the file.
+    #[must_use]
+    pub fn stream_keys(&self) -> &StreamKeys {
+        &self.inner.stream_keys
     }
 
     /// The deployment: the `aud` a token must carry.

@@ -56,7 +56,7 @@ enum Command {
     ///
     /// Prints the token and nothing else. Whoever has it may do what it grants until it expires.
     #[command(
-        after_help = "Examples:\n  lectern token --role teacher --room math-7\n  lectern token --role student --room math-7 --publish --name Ada --ttl 90m"
+        after_help = "Examples:\n  lectern token --role teacher --room math-7\n  lectern token --role student --room math-7 --publish --name Ada --ttl 90m\n  lectern token --stream-key --room math-7 --sub u-17"
     )]
     Token(token::TokenArgs),
     /// Print the effective configuration and where each value comes from

@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::print;
+use crate::auth::stream_key::{self, Existing};
 use crate::auth::token::{LIFETIME_S_MAX, is_room_name};
 use crate::auth::{Keys, Role, RoomClaims, VideoGrant};
 use crate::config::{Config, Flags};
@@ -30,8 +31,15 @@ pub(super) struct TokenArgs {
     #[arg(long)]
     name: Option<String>,
     /// Who this is to your platform: one person, however many connections [default: a new one]
-    #[arg(long, value_name = "SUB")]
+    #[arg(long, visible_alias = "sub", value_name = "SUB")]
     identity: Option<String>,
+    /// Make a stream key instead: what an encoder (OBS) sends as bearer token to publish `main` of --room,
+    /// for as long as it is not rotated. It is printed once and kept as a hash
+    #[arg(long, requires = "room", conflicts_with_all = ["role", "publish", "subscribe", "name", "ttl"])]
+    stream_key: bool,
+    /// Replace the room's stream key; the old one opens nothing from then on
+    #[arg(long, requires = "stream_key")]
+    rotate: bool,
     /// How long the token opens things: 45s, 30m, 1h; at most 6h. A running connection is never cut
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_ttl)]
     ttl: Duration,
@@ -72,6 +80,9 @@ pub(super) fn run(args: &TokenArgs) -> anyhow::Result<()> {
             crate::config::absolute(&config.data_dir).display()
         );
     }
+    if let (true, Some(room)) = (args.stream_key, &args.room) {
+        return stream_key(args, &config, room);
+    }
     let claims = claims(args);
     let token = keys
         .mint_room(claims.clone())
@@ -87,6 +98,22 @@ pub(super) fn run(args: &TokenArgs) -> anyhow::Result<()> {
         print(&line.to_string())
     } else {
         print(&token)
+    }
+}
+
+/// Prints a new stream key and nothing else.
+fn stream_key(args: &TokenArgs, config: &Config, room: &str) -> anyhow::Result<()> {
+    let existing = if args.rotate {
+        Existing::Rotate
+    } else {
+        Existing::Keep
+    };
+    let made = stream_key::make(&config.data_dir, room, args.identity.as_deref(), existing)?;
+    if args.json {
+        let line = json!({ "stream_key": made.key, "identity": made.sub, "room": room });
+        print(&line.to_string())
+    } else {
+        print(&made.key)
     }
 }
 

@@ -10,6 +10,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::auth::bearer::BearerError;
 use crate::auth::token::VerifyError;
 
 mod kind;
@@ -353,6 +354,18 @@ impl From<VerifyError> for Problem {
             VerifyError::Invalid(_) => Problem::unauthenticated(),
             VerifyError::Expired => Problem::token_expired(),
             VerifyError::Audience { expected } => Problem::token_audience(&expected),
+        }
+    }
+}
+
+impl From<BearerError> for Problem {
+    fn from(error: BearerError) -> Problem {
+        match error {
+            BearerError::Verify(error) => error.into(),
+            BearerError::OnlyMain => Problem::not_allowed(
+                "A stream key publishes `main` of its room at /whip/{room} and opens nothing else. \
+                 Use a room token.",
+            ),
         }
     }
 }

@@ -10,6 +10,7 @@ use dataplane_api::command::RestartIce;
 use super::layers::{BODY_BYTES_MAX, read_body};
 use super::problem::Problem;
 use super::signaling::{SDP_FRAGMENT, SessionAddress, admitted, require_type, token};
+use crate::auth::bearer::claims_of_session;
 use crate::rooms::tag::SessionTag;
 use crate::rooms::{Connection, Kind, StreamPath, new_etag};
 use crate::sdp::Fragment;
@@ -107,7 +108,7 @@ fn owned(
     uri: &Uri,
 ) -> Result<Connection, Problem> {
     let token = token(headers, uri).ok_or_else(Problem::unauthenticated)?;
-    let claims = state.keys.verify_room_of_session(token)?;
+    let claims = claims_of_session(&state.keys, token, kind, path)?;
     let StreamPath { room, .. } = path;
     if !claims.opens(room) {
         return Err(Problem::wrong_room(claims.video.room.as_deref()));

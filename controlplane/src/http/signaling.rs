@@ -17,6 +17,7 @@ use super::layers::{BODY_BYTES_MAX, read_body};
 use super::problem::Problem;
 use super::{gate, session, whep, whip};
 use crate::auth::RoomClaims;
+use crate::auth::bearer::claims_for_join;
 use crate::auth::token::is_room_name;
 use crate::node::LinkError;
 use crate::rooms::{Connection, Kind, MAIN, Refusal, ResourceId, StreamPath, new_etag};
@@ -154,7 +155,7 @@ pub(super) fn newcomer(
     path: &StreamPath,
 ) -> Result<RoomClaims, Problem> {
     let token = token(headers, uri).ok_or_else(Problem::unauthenticated)?;
-    let claims = state.keys.verify_room(token)?;
+    let claims = claims_for_join(&state.keys, token, path)?;
     if !claims.opens(&path.room) {
         return Err(Problem::wrong_room(claims.video.room.as_deref()));
     }
