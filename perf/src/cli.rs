@@ -27,6 +27,7 @@ impl Cli {
             Command::Floor(arguments) => arguments.json,
             Command::Forward(arguments) => arguments.json,
             Command::Abuse(arguments) => arguments.json,
+            Command::Restart(arguments) => arguments.json,
             Command::Draw(_) => false,
         }
     }
@@ -69,6 +70,15 @@ pub(crate) enum Command {
     /// everything else the other one, so a p99 under attack also holds what the generator took from the
     /// memory bus, the caches and the kernel; a wide ratio with little more CPU of the node is the machine's.
     Abuse(AbuseArguments),
+    /// What a class notices when a process of the node dies, is replaced, hangs, or loses its disk, its
+    /// descriptors or its clock.
+    ///
+    /// Starts its own nodes, fills rooms with publishers and viewers who authenticate and count every stamped
+    /// packet, and does it to them, kill after kill. Each kill is a window of its own, between calm windows
+    /// that say how long a gap is anyway. Afterwards the sessions of before the kill must be manageable with
+    /// the URL, ETag and token of before, somebody new must get in and see a picture, and when everybody has
+    /// left nothing may remain.
+    Restart(RestartArguments),
     /// Draws the gates of results as bars: what was found, as a share of what must hold.
     Draw(DrawArguments),
 }
@@ -180,6 +190,55 @@ pub(crate) struct AbuseArguments {
     #[arg(long, default_value = "auto")]
     pub(crate) edge: String,
     /// Keep the node's log at this file, to see why a run failed.
+    #[arg(long)]
+    pub(crate) node_log: Option<PathBuf>,
+    /// Print the report as one JSON object on standard output.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestartArguments {
+    /// Chapters to run, separated by commas; all of them when not given.
+    #[arg(long, value_delimiter = ',', value_enum)]
+    pub(crate) only: Vec<crate::restart::Chapter>,
+    /// Kills of the control plane.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) kills: u16,
+    /// Kills of the data plane.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) media_kills: u16,
+    /// Take-overs by a control plane with another data directory, and as many upgrades.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) takeovers: u16,
+    /// How long the control plane hangs, in seconds.
+    #[arg(long, default_value = "5", value_parser = parse_seconds)]
+    pub(crate) freeze: Duration,
+    /// Decides when kills come and who joins where.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Rooms, each with one publisher.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=50))]
+    pub(crate) rooms: u16,
+    /// Viewers of each room; all of them authenticate every packet.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) viewers: u16,
+    /// Packets in a frame of each publisher.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=48))]
+    pub(crate) burst: u16,
+    /// Frames a second of each publisher. 30 of 5 packets are 1.5 Mbit/s.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) fps: u32,
+    /// The `lectern` program to start.
+    #[arg(long)]
+    pub(crate) node: Option<PathBuf>,
+    /// The `lectern` program that upgrades start; the same one when not given.
+    #[arg(long)]
+    pub(crate) next: Option<PathBuf>,
+    /// Edge of the node under test.
+    #[arg(long, default_value = "auto")]
+    pub(crate) edge: String,
+    /// Keep the nodes' logs beside this file, to see why a run failed.
     #[arg(long)]
     pub(crate) node_log: Option<PathBuf>,
     /// Print the report as one JSON object on standard output.

@@ -21,6 +21,7 @@ mod machine;
 mod namespace;
 mod progress;
 mod report;
+mod restart;
 mod rig;
 mod socket;
 mod srtp;
@@ -65,6 +66,7 @@ fn run(cli: Cli) -> anyhow::Result<Option<Report>> {
         Command::Floor(arguments) => floor::measure(&arguments).map(Some),
         Command::Forward(arguments) => forward::measure(&arguments).map(Some),
         Command::Abuse(arguments) => abuse::measure(&arguments).map(Some),
+        Command::Restart(arguments) => restart::measure(&arguments).map(Some),
         Command::Draw(arguments) => draw::draw(&arguments).map(|()| None),
     }
 }

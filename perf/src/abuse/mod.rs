@@ -14,7 +14,7 @@ mod outcome;
 mod row;
 mod spray;
 mod stage;
-mod vitals;
+pub(crate) mod vitals;
 mod window;
 
 use std::time::Duration;

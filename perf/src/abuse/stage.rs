@@ -27,8 +27,9 @@ use crate::load::guest::{Guest, Heard};
 use crate::load::http::Http;
 use crate::load::loader::{Load, Loader, Room};
 use crate::load::node::{self, Grant, Node};
+use crate::load::patience::Patience;
 use crate::load::peer::Role;
-use crate::load::publisher::Plan;
+use crate::load::publisher::{IDLE_PAUSE, Plan};
 use crate::rig::Rig;
 
 /// The attack runs this long before a window begins: what is measured is the attack, not its start.
@@ -121,6 +122,8 @@ impl<'a> Stage<'a> {
             rooms,
             burst: usize::from(arguments.burst),
             profile: arguments.rounds.profile,
+            idle: IDLE_PAUSE,
+            patience: Patience::Live,
         };
         let standing = load.clone();
         let loader = rig.at_loader(move || Loader::start(standing))?;

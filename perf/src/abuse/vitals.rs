@@ -156,7 +156,7 @@ fn overflowed(snmp: &str) -> Option<u64> {
         .and_then(|(_, value)| value.parse().ok())
 }
 
-fn anonymous(smaps: &str) -> Option<u64> {
+pub(crate) fn anonymous(smaps: &str) -> Option<u64> {
     let line = smaps
         .lines()
         .find_map(|line| line.strip_prefix("Anonymous:"))?;

@@ -16,7 +16,8 @@ use crate::interrupt;
 use crate::load::http::Http;
 use crate::load::loader::{Load, Loader, Room};
 use crate::load::node::{self, Grant, Node};
-use crate::load::publisher::Plan;
+use crate::load::patience::Patience;
+use crate::load::publisher::{IDLE_PAUSE, Plan};
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::rig::Rig;
@@ -96,6 +97,8 @@ pub(crate) fn measure(arguments: &ForwardArguments) -> anyhow::Result<Report> {
         }],
         burst: usize::from(arguments.burst),
         profile: arguments.rounds.profile,
+        idle: IDLE_PAUSE,
+        patience: Patience::Live,
     };
     let loader = rig.at_loader(move || Loader::start(load))?;
     std::thread::sleep(WARM_UP);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::http::Session;
 use super::peer::{Join, Peer, Seat, Service};
 use super::publisher::begins_keyframe;
 use crate::srtp::{Indices, Keys, identity};
@@ -20,8 +21,16 @@ pub(crate) struct Guest {
     /// From the offer to the keys.
     pub(crate) took: Duration,
     pub(crate) heard: Arc<Heard>,
-    _stays: oneshot::Sender<()>,
+    /// When the node answered the offer.
+    pub(crate) answered: Instant,
+    pub(crate) session: Session,
+    pub(crate) token: String,
+    stays: oneshot::Sender<Vanished>,
 }
+
+/// Says that a guest is gone without a word.
+#[derive(Debug)]
+struct Vanished;
 
 /// What came to a guest.
 #[derive(Debug)]
@@ -30,6 +39,8 @@ pub(crate) struct Heard {
     bytes: AtomicU64,
     /// SSRC in the upper half, sequence number in the lower, of the last media packet.
     last: AtomicU64,
+    /// Nanoseconds from the keys to the last media packet; 0 before the first.
+    last_after: AtomicU64,
     /// Nanoseconds from the keys to the first keyframe; 0 before it.
     keyframe: AtomicU64,
 }
@@ -39,6 +50,11 @@ impl Guest {
     pub(crate) fn node(&self) -> SocketAddr {
         self.seat.node
     }
+
+    /// Is gone at once and tells nobody: a battery that is empty, or a session that was ended already.
+    pub(crate) fn vanish(self) {
+        let _gone_already = self.stays.send(Vanished);
+    }
 }
 
 impl Heard {
@@ -47,6 +63,7 @@ impl Heard {
             begin: Instant::now(),
             bytes: AtomicU64::new(0),
             last: AtomicU64::new(0),
+            last_after: AtomicU64::new(0),
             keyframe: AtomicU64::new(0),
         }
     }
@@ -63,6 +80,14 @@ impl Heard {
             u32::from_be_bytes([last[0], last[1], last[2], last[3]]),
             u16::from_be_bytes([last[6], last[7]]),
         )
+    }
+
+    /// When the last media packet came.
+    pub(crate) fn last_at(&self) -> Option<Instant> {
+        match self.last_after.load(Ordering::Relaxed) {
+            0 => None,
+            nanoseconds => Some(self.begin + Duration::from_nanos(nanoseconds)),
+        }
     }
 
     /// How long after the keys the first keyframe came.
@@ -95,7 +120,10 @@ pub(super) async fn attend(join: Join, reply: mpsc::Sender<anyhow::Result<Guest>
                 seat,
                 took,
                 heard: Arc::clone(&heard),
-                _stays: stays,
+                answered: peer.session().1,
+                session: peer.session().0.clone(),
+                token: join.token.clone(),
+                stays,
             };
             (Ok(guest), keys.read)
         }
@@ -114,7 +142,9 @@ pub(super) async fn attend(join: Join, reply: mpsc::Sender<anyhow::Result<Guest>
     };
     tokio::select! {
         _ended = peer.serve(&mut listener) => {}
-        _dropped = left => {}
+        left = left => if left.is_ok() {
+            return;
+        },
     }
     let (http, session, token) = (join.http, peer.session_url().to_owned(), join.token);
     let ended = tokio::task::spawn_blocking(move || http.delete(&session, &token));
@@ -143,6 +173,8 @@ impl Service for Listener {
         };
         let last = u64::from(ssrc) << 32 | u64::from(sequence);
         heard.last.store(last, Ordering::Relaxed);
+        let after = u64::try_from(heard.begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        heard.last_after.store(after.max(1), Ordering::Relaxed);
         if heard.keyframe().is_some() {
             return;
         }
@@ -152,7 +184,6 @@ impl Service for Listener {
         if let Some(rtp) = self.keys.open(packet, index) {
             self.indices.confirm(ssrc, index);
             if begins_keyframe(rtp.payload) {
-                let after = u64::try_from(heard.begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
                 heard.keyframe.store(after.max(1), Ordering::Relaxed);
             }
         }

@@ -11,6 +11,17 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest answer read.
 const BODY_BYTES_MAX: u64 = 256 << 10;
 
+/// The node's answer to a request, as far as anybody wants to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// The value of `ETag`; empty when there was none.
+    pub(crate) etag: String,
+    pub(crate) body: String,
+    location: Option<String>,
+    retry_after: Duration,
+}
+
 /// A blocking client of one node.
 #[derive(Clone, Debug)]
 pub(crate) struct Http {
@@ -25,13 +36,17 @@ pub(crate) struct Session {
     pub(crate) url: String,
     /// The SDP answer.
     pub(crate) answer: String,
+    /// The value of `ETag`, with its quotation marks; empty when there was none.
+    pub(crate) etag: String,
 }
 
 /// Why an offer was not answered.
 #[derive(Debug)]
 pub(crate) enum Refused {
-    /// The stream is not live (yet), or the node is busy: the same offer may succeed later.
-    Later(anyhow::Error),
+    /// The stream is not live (yet), or the node is busy: the same offer may succeed later, after this long.
+    Later(anyhow::Error, Duration),
+    /// Nobody answers.
+    Gone(anyhow::Error),
     /// Trying again does not help.
     Never(anyhow::Error),
 }
@@ -49,6 +64,24 @@ impl Http {
         }
     }
 
+    /// The same, with a connection for each request: one that was kept may lead to a process that is gone.
+    pub(crate) fn unpooled(base: &str) -> Http {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(REQUEST_TIMEOUT))
+            .max_idle_connections(0);
+        Http {
+            agent: config.build().new_agent(),
+            ..Http::new(base)
+        }
+    }
+
+    /// The same resource at this client's node, which may have moved to another port meanwhile.
+    pub(crate) fn here(&self, url: &str) -> String {
+        let path = url.splitn(4, '/').nth(3).unwrap_or_default();
+        format!("{}/{path}", self.base)
+    }
+
     /// Posts an offer to `/{endpoint}`.
     pub(crate) fn offer(
         &self,
@@ -57,39 +90,24 @@ impl Http {
         offer: &str,
     ) -> Result<Session, Refused> {
         let url = format!("{}/{endpoint}", self.base);
-        let attempt = || -> anyhow::Result<(u16, Option<String>, String)> {
-            let mut response = self
-                .agent
-                .post(&url)
-                .header("Authorization", format!("Bearer {token}"))
-                .header("Content-Type", "application/sdp")
-                .send(offer)?;
-            let location = response
-                .headers()
-                .get("location")
-                .map(|value| value.to_str().map(str::to_owned))
-                .transpose()?;
-            let body = response
-                .body_mut()
-                .with_config()
-                .limit(BODY_BYTES_MAX)
-                .read_to_string()?;
-            Ok((response.status().as_u16(), location, body))
-        };
-        let (status, location, body) = attempt()
-            .with_context(|| format!("POST {url}"))
-            .map_err(Refused::Never)?;
-        match (status, location) {
+        let headers = [("Content-Type", "application/sdp")];
+        let answer = self
+            .request("POST", &url, token, &headers, offer)
+            .map_err(Refused::Gone)?;
+        let (status, body) = (answer.status, &answer.body);
+        match (status, &answer.location) {
             (201, Some(location)) => Ok(Session {
-                url: self.absolute(&location),
-                answer: body,
+                url: self.absolute(location),
+                answer: answer.body,
+                etag: answer.etag,
             }),
             (201, None) => Err(Refused::Never(anyhow::anyhow!(
                 "POST {url} answers 201 without Location"
             ))),
-            (409 | 429 | 503, _) => Err(Refused::Later(anyhow::anyhow!(
-                "POST {url}: {status} {body}"
-            ))),
+            (409 | 429 | 503, _) => Err(Refused::Later(
+                anyhow::anyhow!("POST {url}: {status} {body}"),
+                answer.retry_after,
+            )),
             (status, _) => Err(Refused::Never(anyhow::anyhow!(
                 "POST {url}: {status} {body}"
             ))),
@@ -98,16 +116,57 @@ impl Http {
 
     /// Ends a session.
     pub(crate) fn delete(&self, session: &str, token: &str) -> anyhow::Result<()> {
-        let response = self
-            .agent
-            .delete(session)
-            .header("Authorization", format!("Bearer {token}"))
-            .call()
-            .with_context(|| format!("DELETE {session}"))?;
-        if !response.status().is_success() {
-            bail!("DELETE {session}: {}", response.status());
+        let status = self.request("DELETE", session, token, &[], "")?.status;
+        if !(200..300).contains(&status) {
+            bail!("DELETE {session}: {status}");
         }
         Ok(())
+    }
+
+    /// Any request with a token; every status is an answer.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        url: &str,
+        token: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> anyhow::Result<Answer> {
+        let mut request = ureq::http::Request::builder().method(method).uri(url);
+        if !token.is_empty() {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let sent = if body.is_empty() {
+            self.agent.run(request.body(())?)
+        } else {
+            self.agent.run(request.body(body)?)
+        };
+        let mut response = sent.with_context(|| format!("{method} {url}"))?;
+        let header = |name: &str| -> Option<String> {
+            let value = response.headers().get(name)?;
+            Some(value.to_str().ok()?.to_owned())
+        };
+        let (etag, location) = (header("etag").unwrap_or_default(), header("location"));
+        let retry_after = header("retry-after").and_then(|seconds| seconds.parse().ok());
+        let body = response
+            .body_mut()
+            .with_config()
+            .limit(BODY_BYTES_MAX)
+            .read_to_string()
+            .with_context(|| format!("{method} {url}"))?;
+        Ok(Answer {
+            status: response.status().as_u16(),
+            etag,
+            body,
+            location,
+            retry_after: Duration::from_secs(retry_after.unwrap_or(0)),
+        })
     }
 
     fn absolute(&self, location: &str) -> String {
@@ -148,12 +207,16 @@ mod tests {
     #[test]
     fn an_offer_is_posted_with_its_token_and_the_session_is_absolute() {
         let request = serve(
-            "HTTP/1.1 201 Created\r\nLocation: /whep/r/main/abc\r\nContent-Length: 4\r\n\r\nv=0\n",
+            "HTTP/1.1 201 Created\r\nLocation: /whep/r/main/abc\r\nETag: \"e\"\r\nContent-Length: 4\r\n\r\nv=0\n",
             |http| {
                 let session = http.offer("whep/r", "t0ken", "v=0\r\n").unwrap();
                 assert!(session.url.starts_with("http://127.0.0.1:"));
                 assert!(session.url.ends_with("/whep/r/main/abc"));
                 assert_eq!(session.answer, "v=0\n");
+                assert_eq!(session.etag, "\"e\"");
+                let moved = Http::unpooled("http://127.0.0.1:9/");
+                let there = moved.here(&session.url);
+                assert_eq!(there, "http://127.0.0.1:9/whep/r/main/abc");
             },
         );
         let request = request.to_ascii_lowercase();
@@ -169,7 +232,7 @@ mod tests {
             |http| {
                 assert!(matches!(
                     http.offer("whep/r", "t", "v=0\r\n"),
-                    Err(Refused::Later(_))
+                    Err(Refused::Later(_, after)) if after == Duration::from_secs(2)
                 ))
             },
         );

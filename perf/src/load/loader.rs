@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use tokio::sync::{Semaphore, mpsc as orders};
@@ -13,6 +14,7 @@ use tokio::task::{JoinSet, LocalSet};
 
 use super::guest::{self, Guest};
 use super::http::Http;
+use super::patience::Patience;
 use super::peer::{Join, Peer, Role, Seat};
 use super::publisher::{Asked, Plan, Published, Publisher, Requests, Source};
 use super::tally::{Counts, Tally};
@@ -29,6 +31,9 @@ pub(crate) struct Load {
     pub(crate) rooms: Vec<Room>,
     pub(crate) burst: usize,
     pub(crate) profile: Profile,
+    /// Between the frames that publishers send outside windows.
+    pub(crate) idle: Duration,
+    pub(crate) patience: Patience,
 }
 
 /// One publisher and its viewers.
@@ -55,6 +60,7 @@ impl Load {
             role,
             address,
             profile: self.profile,
+            patience: self.patience,
         }
     }
 }
@@ -72,6 +78,7 @@ pub(crate) struct Loader {
 enum Order {
     Begin(u32, mpsc::Sender<()>),
     Collect(mpsc::Sender<Result<Counts, String>>),
+    First(mpsc::Sender<Vec<Option<Duration>>>),
     Invite(Box<Join>, mpsc::Sender<anyhow::Result<Guest>>),
 }
 
@@ -125,19 +132,36 @@ impl Loader {
     /// # Errors
     /// When packets cannot be sent.
     pub(crate) fn publish(&self, plan: Plan) -> anyhow::Result<Published> {
+        self.begin_publishing(plan)?.end()
+    }
+
+    /// All publishers begin to carry out `plan`; their frames lie evenly between each other's.
+    ///
+    /// # Errors
+    /// When a publisher's thread has ended.
+    pub(crate) fn begin_publishing(&self, plan: Plan) -> anyhow::Result<Publishing> {
         let publishers = &self.joined.publishers;
         let rooms = u32::try_from(publishers.len()).unwrap_or(u32::MAX);
         let begun = (0..)
             .zip(publishers)
             .map(|(number, publisher)| publisher.begin(plan, plan.interval * number / rooms))
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let mut all = Published::default();
-        for published in begun {
-            let published = published.recv().context("a publisher's thread ended")??;
-            all.packets += published.packets;
-            all.took = all.took.max(published.took);
-        }
-        Ok(all)
+        Ok(Publishing(begun))
+    }
+
+    /// URL and token of every session: the publishers' first.
+    pub(crate) fn sessions(&self) -> &[(String, String)] {
+        &self.joined.sessions
+    }
+
+    /// When the first packet came to each viewer, since the Unix epoch.
+    ///
+    /// # Errors
+    /// When the loader has ended.
+    pub(crate) fn first(&self) -> anyhow::Result<Vec<Option<Duration>>> {
+        let (reply, first) = mpsc::channel();
+        self.order(Order::First(reply))?;
+        first.recv().context("the loader's thread ended")
     }
 
     /// The publishers, one a room.
@@ -158,9 +182,17 @@ impl Loader {
         &self,
         join: Join,
     ) -> anyhow::Result<mpsc::Receiver<anyhow::Result<Guest>>> {
-        let (reply, guest) = mpsc::channel();
-        self.order(Order::Invite(Box::new(join), reply))?;
-        Ok(guest)
+        self.visitors()?.invite(join)
+    }
+
+    /// A way in for another thread.
+    ///
+    /// # Errors
+    /// When the loader has ended.
+    pub(crate) fn visitors(&self) -> anyhow::Result<Visitors> {
+        let orders = self.orders.clone();
+        let orders = orders.context("invariant: the sender is taken only by drop")?;
+        Ok(Visitors(orders))
     }
 
     /// Counts packets of `window` from now on.
@@ -204,6 +236,46 @@ impl Loader {
     }
 }
 
+/// A way in beside the load.
+#[derive(Clone, Debug)]
+pub(crate) struct Visitors(orders::UnboundedSender<Order>);
+
+impl Visitors {
+    /// As [`Loader::invite`].
+    ///
+    /// # Errors
+    /// When the loader has ended.
+    pub(crate) fn invite(
+        &self,
+        join: Join,
+    ) -> anyhow::Result<mpsc::Receiver<anyhow::Result<Guest>>> {
+        let (reply, guest) = mpsc::channel();
+        let invited = self.0.send(Order::Invite(Box::new(join), reply));
+        invited.ok().context("the loader's thread ended")?;
+        Ok(guest)
+    }
+}
+
+/// What publishers are about to have published.
+#[derive(Debug)]
+pub(crate) struct Publishing(Vec<mpsc::Receiver<anyhow::Result<Published>>>);
+
+impl Publishing {
+    /// Waits for the end of the plan.
+    ///
+    /// # Errors
+    /// When packets cannot be sent.
+    pub(crate) fn end(self) -> anyhow::Result<Published> {
+        let mut all = Published::default();
+        for published in self.0 {
+            let published = published.recv().context("a publisher's thread ended")??;
+            all.packets += published.packets;
+            all.took = all.took.max(published.took);
+        }
+        Ok(all)
+    }
+}
+
 impl Drop for Loader {
     fn drop(&mut self) {
         drop(self.orders.take());
@@ -241,6 +313,9 @@ async fn carry(
                 };
                 let _caller_waits = reply.send(counts);
             }
+            Order::First(reply) => {
+                let _caller_waits = reply.send(tally.borrow().first().to_vec());
+            }
             Order::Invite(join, reply) => {
                 tokio::task::spawn_local(guest::attend(*join, reply));
             }
@@ -258,13 +333,29 @@ async fn connect(
     lost: &Lost,
 ) -> anyhow::Result<Joined> {
     let mut joined = Joined::default();
-    for (room, &run) in load.rooms.iter().zip(runs) {
-        publisher(load, room, run, lost, &mut joined)
-            .await
-            .with_context(|| format!("the publisher of {} cannot join", room.name))?;
-    }
     let mut joining = JoinSet::new();
     let room_to_join = Rc::new(Semaphore::new(JOINS_MAX));
+    for (number, room) in load.rooms.iter().enumerate() {
+        let join = load.join(room, Role::Publisher, room.publisher);
+        let room_to_join = Rc::clone(&room_to_join);
+        joining.spawn_local(async move {
+            let _permit = room_to_join.acquire().await?;
+            let peer = Peer::join(&join).await;
+            let peer =
+                peer.with_context(|| format!("the publisher of {} cannot join", join.room))?;
+            anyhow::Ok((number, join.token, peer))
+        });
+    }
+    let mut publishers = Vec::new();
+    while let Some(publisher) = joining.join_next().await {
+        publishers.push(publisher??);
+    }
+    publishers.sort_unstable_by_key(|(number, ..)| *number);
+    for ((_, token, peer), (room, &run)) in publishers.into_iter().zip(load.rooms.iter().zip(runs))
+    {
+        joined.sessions.push((peer.session_url().to_owned(), token));
+        publish(load, room, run, peer, lost, &mut joined)?;
+    }
     let everyone = load.rooms.iter().flat_map(|room| {
         let joins = room.viewers.iter();
         joins.map(move |&address| load.join(room, Role::Viewer, address))
@@ -300,18 +391,15 @@ async fn connect(
     Ok(joined)
 }
 
-/// Connects the publisher of one room and starts its thread.
-async fn publisher(
+/// Starts the thread of a publisher that is connected.
+fn publish(
     load: &Load,
     room: &Room,
     run: u64,
+    mut peer: Peer,
     lost: &Lost,
     joined: &mut Joined,
 ) -> anyhow::Result<()> {
-    let join = load.join(room, Role::Publisher, room.publisher);
-    let mut peer = Peer::join(&join).await?;
-    let url = peer.session_url().to_owned();
-    joined.sessions.push((url, join.token));
     let keys = peer.take_keys()?;
     let seat = peer.seat()?;
     let asked = Arc::new(Asked::default());
@@ -322,6 +410,7 @@ async fn publisher(
         ssrc: peer.ssrc()?,
         payload_type: peer.payload_type(),
         burst: load.burst,
+        idle: load.idle,
         run,
     };
     joined

@@ -9,6 +9,7 @@ pub(crate) mod guest;
 pub(crate) mod http;
 pub(crate) mod loader;
 pub(crate) mod node;
+pub(crate) mod patience;
 pub(crate) mod peer;
 pub(crate) mod publisher;
 pub(crate) mod stamp;

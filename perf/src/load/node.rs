@@ -55,6 +55,8 @@ pub(crate) struct Node {
 struct Ready {
     version: String,
     http: String,
+    /// Where the control plane's health is.
+    ops: SocketAddr,
     /// Where the data plane's metrics are.
     media_ops: SocketAddr,
     pids: Pids,
@@ -143,6 +145,21 @@ impl Node {
         self.ready.pids.dataplane
     }
 
+    /// The supervisor of both processes.
+    pub(crate) fn supervisor(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where the control plane's health is.
+    pub(crate) fn ops(&self) -> SocketAddr {
+        self.ready.ops
+    }
+
+    /// Where the data plane's health is.
+    pub(crate) fn media_ops(&self) -> SocketAddr {
+        self.ready.media_ops
+    }
+
     /// The file both processes log to.
     pub(crate) fn log(&self) -> &Path {
         &self.log
@@ -161,29 +178,44 @@ impl Node {
     /// # Errors
     /// When the program refuses.
     pub(crate) fn token(&self, room: &str, grant: Grant) -> anyhow::Result<String> {
-        let (role, flag) = match grant {
-            Grant::Publish => ("teacher", "--publish"),
-            Grant::Subscribe => ("viewer", "--subscribe"),
-        };
-        let mut command = Command::new(&self.program);
-        forget_settings(&mut command);
-        let output = command
-            .arg("token")
-            .arg("--data-dir")
-            .arg(self.data.path())
-            .args(["--role", role, "--room", room, flag])
-            .stdin(Stdio::null())
-            .output()
-            .with_context(|| format!("cannot run {} token", self.program.display()))?;
-        let token = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        if !output.status.success() || token.is_empty() {
-            bail!(
-                "lectern token: {}",
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
-        }
-        Ok(token)
+        token(&self.program, self.data.path(), room, grant, &[])
     }
+}
+
+/// A fresh room token of the keys in `data`, made in this environment.
+///
+/// # Errors
+/// When the program refuses.
+pub(crate) fn token(
+    program: &Path,
+    data: &Path,
+    room: &str,
+    grant: Grant,
+    environment: &[(String, String)],
+) -> anyhow::Result<String> {
+    let (role, flag) = match grant {
+        Grant::Publish => ("teacher", "--publish"),
+        Grant::Subscribe => ("viewer", "--subscribe"),
+    };
+    let mut command = Command::new(program);
+    forget_settings(&mut command);
+    let output = command
+        .arg("token")
+        .arg("--data-dir")
+        .arg(data)
+        .args(["--role", role, "--room", room, flag])
+        .envs(environment.iter().cloned())
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot run {} token", program.display()))?;
+    let token = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if !output.status.success() || token.is_empty() {
+        bail!(
+            "lectern token: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(token)
 }
 
 impl Drop for Node {
@@ -221,7 +253,7 @@ fn arguments(options: &Options, data: &Path) -> Vec<OsString> {
 }
 
 /// The caller's environment must not decide what is measured.
-fn forget_settings(command: &mut Command) {
+pub(crate) fn forget_settings(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("LECTERN_") {
             command.env_remove(name);
@@ -230,7 +262,7 @@ fn forget_settings(command: &mut Command) {
 }
 
 /// The program that was named, else the one beside this program, else the one in the PATH.
-fn find_program(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+pub(crate) fn find_program(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(named) = named {
         return named
             .canonicalize()
@@ -249,7 +281,7 @@ fn find_program(named: Option<&Path>) -> anyhow::Result<PathBuf> {
 }
 
 /// Starts a process that may use the given processors: it inherits those of the thread that starts it.
-fn spawn(command: &mut Command, affinity: &Affinity) -> anyhow::Result<Child> {
+pub(crate) fn spawn(command: &mut Command, affinity: &Affinity) -> anyhow::Result<Child> {
     std::thread::scope(|scope| {
         scope
             .spawn(|| {
@@ -262,7 +294,7 @@ fn spawn(command: &mut Command, affinity: &Affinity) -> anyhow::Result<Child> {
 }
 
 /// Waits for the first line of the child's standard output, and keeps reading the rest away.
-fn first_line(child: &mut Child) -> anyhow::Result<String> {
+pub(crate) fn first_line(child: &mut Child) -> anyhow::Result<String> {
     let stdout = child
         .stdout
         .take()
@@ -283,7 +315,7 @@ fn first_line(child: &mut Child) -> anyhow::Result<String> {
 }
 
 /// SIGINT, patience, SIGKILL.
-fn stop(child: &mut Child) {
+pub(crate) fn stop(child: &mut Child) {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     if let Some(pid) = pid {
         let _gone_already = kill_process(pid, Signal::INT);
@@ -299,7 +331,7 @@ fn stop(child: &mut Child) {
     let _status = child.wait();
 }
 
-fn last_lines(log: &Path) -> String {
+pub(crate) fn last_lines(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(5)..].join(" / ")

@@ -12,16 +12,13 @@ use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcConfig}
 
 use super::dtls::{Exported, Handshake};
 use super::http::{Http, Refused, Session};
+use super::patience::Patience;
 use super::stamp;
 use crate::socket::{COALESCED_BYTES_MAX, Received, Socket};
 use crate::srtp::Profile;
 
 /// How long ICE and DTLS may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a stream may take to become live, and the pause between attempts.
-const LIVE_TIMEOUT: Duration = Duration::from_secs(10);
-const LIVE_RETRY: Duration = Duration::from_millis(250);
 
 /// How often a client has the chance to send something of its own.
 const TICK: Duration = Duration::from_secs(1);
@@ -61,6 +58,7 @@ pub(crate) struct Join {
     pub(crate) role: Role,
     pub(crate) address: IpAddr,
     pub(crate) profile: Profile,
+    pub(crate) patience: Patience,
 }
 
 /// A connected client.
@@ -70,6 +68,7 @@ pub(crate) struct Peer {
     link: Link,
     deadline: Instant,
     session: Session,
+    answered: Instant,
     keys: Option<Exported>,
     payload_type: u8,
     ssrc: Option<u32>,
@@ -136,6 +135,7 @@ impl Peer {
         let offer = offer.to_sdp_string();
         let own_ufrag = attribute(&offer, "ice-ufrag").context("invariant: str0m offers ICE")?;
         let session = post(join, offer.clone()).await?;
+        let answered = Instant::now();
         let answer = SdpAnswer::from_sdp_string(&session.answer)
             .with_context(|| format!("the node's answer:\n{}", session.answer))?;
         rtc.sdp_api()
@@ -165,6 +165,7 @@ impl Peer {
             },
             deadline: Instant::now(),
             session,
+            answered,
             keys: None,
             payload_type,
             ssrc,
@@ -214,6 +215,11 @@ impl Peer {
     /// The session's URL, to end it with.
     pub(crate) fn session_url(&self) -> &str {
         &self.session.url
+    }
+
+    /// The session as the node answered it, and when it did.
+    pub(crate) fn session(&self) -> (&Session, Instant) {
+        (&self.session, self.answered)
     }
 
     /// The negotiated payload type of VP8.
@@ -346,23 +352,30 @@ impl Peer {
     }
 }
 
-/// Posts the offer, again while the stream is not live.
+/// Posts the offer, again and again as patiently as the client is.
 async fn post(join: &Join, offer: String) -> anyhow::Result<Session> {
-    let give_up = Instant::now() + LIVE_TIMEOUT;
-    loop {
+    let begun = Instant::now();
+    for attempt in 0.. {
         let (client, offer) = (join.clone(), offer.clone());
         let posted = tokio::task::spawn_blocking(move || {
             let endpoint = client.role.endpoint(&client.room);
             client.http.offer(&endpoint, &client.token, &offer)
         });
-        match posted.await? {
+        let refused = match posted.await? {
             Ok(session) => return Ok(session),
-            Err(Refused::Later(_)) if Instant::now() < give_up => {
-                tokio::time::sleep(LIVE_RETRY).await;
+            Err(refused) => refused,
+        };
+        match (
+            join.patience.pause(&refused, attempt, begun.elapsed()),
+            refused,
+        ) {
+            (Some(pause), _) => tokio::time::sleep(pause).await,
+            (None, Refused::Later(error, _) | Refused::Gone(error) | Refused::Never(error)) => {
+                return Err(error);
             }
-            Err(Refused::Later(error) | Refused::Never(error)) => return Err(error),
         }
     }
+    bail!("invariant: attempts are counted further than anybody waits")
 }
 
 /// The value of the first `a=name:` line of an SDP.
@@ -469,6 +482,7 @@ mod tests {
                 role,
                 address: std::net::Ipv4Addr::LOCALHOST.into(),
                 profile,
+                patience: Patience::Live,
             };
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

@@ -15,9 +15,9 @@ use crate::floor::PACKET_BYTES;
 use crate::socket::BurstSocket;
 use crate::srtp::{Keys, RTP_HEADER_BYTES};
 
-/// Pause between the frames that keep the stream alive outside windows: longer than a window takes to
+/// A usual pause between the frames that keep the stream alive outside windows: longer than a window takes to
 /// settle, so that none of them is charged to it; shorter than the 2 s after which a publisher is silent.
-const IDLE_PAUSE: Duration = Duration::from_millis(500);
+pub(crate) const IDLE_PAUSE: Duration = Duration::from_millis(500);
 
 /// RTP clock of video (RFC 7741 section 4.1).
 const CLOCK_HZ: f64 = 90_000.0;
@@ -41,6 +41,8 @@ pub(crate) struct Source {
     pub(crate) payload_type: u8,
     pub(crate) burst: usize,
     pub(crate) run: u64,
+    /// Between the frames that keep the stream alive outside windows.
+    pub(crate) idle: Duration,
 }
 
 /// Even frames for a while.
@@ -68,6 +70,7 @@ pub(crate) struct Publisher {
     thread: Option<JoinHandle<()>>,
     asked: Arc<Asked>,
     index: Arc<AtomicU64>,
+    enough: Arc<AtomicBool>,
 }
 
 /// Keyframe requests that came from the node.
@@ -94,20 +97,22 @@ impl Publisher {
     /// # Errors
     /// When the socket refuses segmented sends of a burst, or no thread can be started.
     pub(crate) fn start(source: Source, asked: Arc<Asked>) -> anyhow::Result<Publisher> {
+        let idle = source.idle;
         let mut stream = Stream::new(source, Arc::clone(&asked))?;
         let index = Arc::clone(&stream.told);
+        let enough = Arc::clone(&stream.enough);
         let (orders, plans) = mpsc::channel::<Order>();
         let thread = std::thread::Builder::new()
             .name("publisher".to_owned())
             .spawn(move || {
                 loop {
-                    match plans.recv_timeout(IDLE_PAUSE) {
+                    match plans.recv_timeout(idle) {
                         Ok((plan, wait, reply)) => {
                             std::thread::sleep(wait);
                             let _caller_waits = reply.send(stream.follow(plan));
                         }
                         Err(mpsc::RecvTimeoutError::Timeout) => {
-                            let _next_pause_tries_again = stream.frame(0, 0, IDLE_PAUSE);
+                            let _next_pause_tries_again = stream.frame(0, 0, idle);
                         }
                         Err(mpsc::RecvTimeoutError::Disconnected) => return,
                     }
@@ -118,7 +123,13 @@ impl Publisher {
             thread: Some(thread),
             asked,
             index,
+            enough,
         })
+    }
+
+    /// Ends the plan that is carried out, whatever of it is left.
+    pub(crate) fn finish(&self) {
+        self.enough.store(true, Ordering::Relaxed);
     }
 
     /// Begins to carry out a plan after `wait`; the result comes at its end.
@@ -130,6 +141,7 @@ impl Publisher {
         plan: Plan,
         wait: Duration,
     ) -> anyhow::Result<mpsc::Receiver<anyhow::Result<Published>>> {
+        self.enough.store(false, Ordering::Relaxed);
         let (reply, published) = mpsc::channel();
         self.orders
             .as_ref()
@@ -171,6 +183,8 @@ struct Stream {
     index: u64,
     /// The same, for [`Publisher::index`].
     told: Arc<AtomicU64>,
+    /// Set by [`Publisher::finish`].
+    enough: Arc<AtomicBool>,
     timestamp: f64,
     picture: u16,
 }
@@ -194,6 +208,7 @@ impl Stream {
             source,
             index: 1,
             told: Arc::new(AtomicU64::new(1)),
+            enough: Arc::default(),
             timestamp: 0.0,
             picture: 0,
         })
@@ -205,6 +220,9 @@ impl Stream {
         let mut sequence = 0;
         for _ in 0..plan.frames {
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            if self.enough.load(Ordering::Relaxed) {
+                break;
+            }
             sequence += self.frame(plan.window, sequence, plan.interval)?;
             due += plan.interval;
         }
@@ -410,6 +428,7 @@ mod tests {
             payload_type: 96,
             burst: 3,
             run: 9,
+            idle: IDLE_PAUSE,
         };
         let mut stream = Stream::new(source, Arc::default()).unwrap();
         let plan = Plan {

@@ -26,6 +26,11 @@ pub(crate) struct Counts {
     pub(crate) forged: u64,
     /// One-way, nanoseconds: from before the publisher's send call to the viewer's kernel.
     pub(crate) latency: Histogram<u64>,
+    /// Longest time in which nothing came to some viewer.
+    pub(crate) gap: Duration,
+    /// By how much more at most than the publisher had left between the two packets: what node and network
+    /// add to a gap, whatever the publisher's own pauses were.
+    pub(crate) held: Duration,
 }
 
 impl Counts {
@@ -39,6 +44,8 @@ impl Counts {
             forged: 0,
             latency: Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3)
                 .expect("invariant: constant bounds with three digits are valid"),
+            gap: Duration::ZERO,
+            held: Duration::ZERO,
         }
     }
 }
@@ -49,6 +56,8 @@ pub(crate) struct Tally {
     window: u32,
     counts: Counts,
     viewers: Vec<(Run, Seen)>,
+    /// When the first packet of all came to each viewer, since the Unix epoch.
+    first: Vec<Option<Duration>>,
 }
 
 /// What a publisher's packets carry: a viewer must get those of its own room and no other.
@@ -57,11 +66,18 @@ type Run = u64;
 impl Tally {
     /// One viewer for each run that is to be seen.
     pub(crate) fn new(runs: impl IntoIterator<Item = Run>) -> Tally {
+        let viewers: Vec<_> = runs.into_iter().map(|run| (run, Seen::default())).collect();
         Tally {
             window: 0,
             counts: Counts::new(),
-            viewers: runs.into_iter().map(|run| (run, Seen::default())).collect(),
+            first: vec![None; viewers.len()],
+            viewers,
         }
+    }
+
+    /// When the first packet of all came to each viewer.
+    pub(crate) fn first(&self) -> &[Option<Duration>] {
+        &self.first
     }
 
     /// Forgets the window before and counts packets of `window` from now on.
@@ -85,12 +101,20 @@ impl Tally {
             self.counts.foreign += 1;
             return;
         };
+        self.first[viewer].get_or_insert(at);
         // Packets sent between windows, and late ones of the window before, are nobody's.
         if stamp.window != self.window || self.window == 0 {
             return;
         }
         match seen.note(stamp.sequence) {
-            Order::Next => {}
+            Order::Next => {
+                if let Some((came, sent)) = seen.last.replace((at, stamp.sent)) {
+                    let gap = at.saturating_sub(came);
+                    let held = gap.saturating_sub(stamp.sent.saturating_sub(sent));
+                    self.counts.gap = self.counts.gap.max(gap);
+                    self.counts.held = self.counts.held.max(held);
+                }
+            }
             Order::Late => self.counts.reordered += 1,
             Order::Again => {
                 self.counts.duplicate += 1;
@@ -124,12 +148,15 @@ struct Seen {
     bits: Vec<u64>,
     /// One past the highest number seen.
     end: u64,
+    /// When the packet before it came, and when that was sent.
+    last: Option<(Duration, Duration)>,
 }
 
 impl Seen {
     fn clear(&mut self) {
         self.bits.clear();
         self.end = 0;
+        self.last = None;
     }
 
     fn note(&mut self, number: u64) -> Order {
@@ -231,6 +258,29 @@ mod tests {
         let latency = &tally.counts().latency;
         assert!(latency.max().abs_diff(150_000) < 200);
         assert_eq!(latency.min(), 1);
+    }
+
+    #[test]
+    fn a_gap_is_told_with_and_without_the_pause_of_the_publisher() {
+        let ms = Duration::from_millis;
+        let mut tally = Tally::new([RUN]);
+        tally.begin(1);
+        for (sequence, sent, came) in [(0, 0, 1), (1, 33, 40), (2, 66, 67), (3, 100, 141)] {
+            let mut payload = vec![0; STAMP_BYTES + 10];
+            Stamp {
+                window: 1,
+                run: RUN,
+                sequence,
+                sent: SENT + ms(sent),
+            }
+            .write(&mut payload);
+            tally.payload(0, &payload, 100, SENT + ms(came));
+        }
+        assert_eq!((tally.counts().gap, tally.counts().held), (ms(74), ms(40)));
+        assert_eq!(tally.first(), [Some(SENT + ms(1))]);
+        tally.begin(2);
+        assert_eq!(tally.counts().gap, Duration::ZERO);
+        assert!(tally.first()[0].is_some(), "the first of all stays");
     }
 
     #[test]

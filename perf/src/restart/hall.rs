@@ -1,0 +1,256 @@
+//! The class that must not notice: rooms of one publisher and some viewers, and windows in which every packet
+//! is counted while something happens to the node.
+
+use std::cell::Cell;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use super::host::{Host, Life};
+use crate::cli::RestartArguments;
+use crate::interrupt;
+use crate::load::guest::Guest;
+use crate::load::http::{Answer, Http};
+use crate::load::loader::{Load, Loader, Room};
+use crate::load::node::Grant;
+use crate::load::patience::Patience;
+use crate::load::peer::Role;
+use crate::load::publisher::Plan;
+use crate::srtp::Profile;
+
+/// What is still under way at the end of a window arrives within this.
+const SETTLE: Duration = Duration::from_millis(150);
+
+/// A window lasts as long as what happens in it, and no longer than this.
+const WINDOW_MAX: Duration = Duration::from_secs(300);
+
+/// Everyone, for as long as a chapter lasts.
+#[derive(Debug)]
+pub(crate) struct Hall {
+    pub(crate) host: Host,
+    pub(crate) load: Load,
+    pub(crate) loader: Loader,
+    viewers: u64,
+    interval: Duration,
+    windows: Cell<u32>,
+}
+
+/// What the viewers saw of a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Seen {
+    pub(crate) expected: u64,
+    pub(crate) lost: u64,
+    pub(crate) duplicate: u64,
+    pub(crate) foreign: u64,
+    pub(crate) forged: u64,
+    /// Longest time without a packet at one viewer, milliseconds.
+    pub(crate) gap_ms: f64,
+    /// What of a gap the publisher had not left itself.
+    pub(crate) held_ms: f64,
+}
+
+impl Hall {
+    /// Fills the rooms of a node.
+    ///
+    /// # Errors
+    /// When somebody cannot join.
+    pub(crate) fn fill(host: Host, arguments: &RestartArguments) -> anyhow::Result<Hall> {
+        let here: IpAddr = Ipv4Addr::LOCALHOST.into();
+        let rooms = (0..arguments.rooms)
+            .map(|number| {
+                let name = format!("room-{number}");
+                Ok(Room {
+                    publish_token: host.token(&name, Grant::Publish)?,
+                    view_token: host.token(&name, Grant::Subscribe)?,
+                    publisher: here,
+                    viewers: vec![here; arguments.viewers.into()],
+                    name,
+                })
+            })
+            .collect::<anyhow::Result<_>>()?;
+        let interval = Duration::from_secs(1) / arguments.fps;
+        let load = Load {
+            http: Http::unpooled(&host.url()),
+            rooms,
+            burst: arguments.burst.into(),
+            profile: Profile::Gcm128,
+            idle: interval,
+            patience: Patience::Outage,
+        };
+        let loader = Loader::start(load.clone())?;
+        Ok(Hall {
+            host,
+            load,
+            loader,
+            viewers: arguments.viewers.into(),
+            interval,
+            windows: Cell::new(0),
+        })
+    }
+
+    /// Counts every packet while `happening` goes on.
+    ///
+    /// # Errors
+    /// Those of `happening`; or when a client of the standing load lost its connection.
+    pub(crate) fn window<T>(
+        &mut self,
+        happening: impl FnOnce(&mut Hall) -> anyhow::Result<T>,
+    ) -> anyhow::Result<(Seen, T)> {
+        interrupt::check()?;
+        self.windows.set(self.windows.get() + 1);
+        let plan = Plan {
+            window: self.windows.get(),
+            frames: u64::try_from(WINDOW_MAX.as_nanos() / self.interval.as_nanos())?,
+            interval: self.interval,
+        };
+        self.loader.begin(plan.window)?;
+        let publishing = self.loader.begin_publishing(plan)?;
+        let happened = happening(self);
+        for publisher in self.loader.publishers() {
+            publisher.finish();
+        }
+        let published = publishing.end()?;
+        let happened = happened?;
+        std::thread::sleep(SETTLE);
+        let counts = self.loader.collect()?;
+        let expected = published.packets * self.viewers;
+        let seen = Seen {
+            expected,
+            lost: expected.saturating_sub(counts.delivered),
+            duplicate: counts.duplicate,
+            foreign: counts.foreign,
+            forged: counts.forged,
+            gap_ms: counts.gap.as_secs_f64() * 1000.0,
+            held_ms: counts.held.as_secs_f64() * 1000.0,
+        };
+        Ok((seen, happened))
+    }
+
+    /// A window in which nothing happens.
+    ///
+    /// # Errors
+    /// As [`Hall::window`].
+    pub(crate) fn calm(&mut self, length: Duration) -> anyhow::Result<Seen> {
+        let (seen, ()) = self.window(|_| {
+            std::thread::sleep(length);
+            Ok(())
+        })?;
+        Ok(seen)
+    }
+
+    /// From now on the node is spoken to where it listens now.
+    pub(crate) fn follow(&mut self) {
+        self.load.http = Http::unpooled(&self.host.url());
+    }
+
+    /// Somebody comes to watch; the answer comes when they are connected, or cannot be.
+    ///
+    /// # Errors
+    /// When the loader has ended.
+    pub(crate) fn visit(
+        &self,
+        room: usize,
+        patience: Patience,
+    ) -> anyhow::Result<std::sync::mpsc::Receiver<anyhow::Result<Guest>>> {
+        let room = &self.load.rooms[room % self.load.rooms.len()];
+        let mut join = self
+            .load
+            .join(room, Role::Viewer, Ipv4Addr::LOCALHOST.into());
+        join.patience = patience;
+        self.loader.invite(join)
+    }
+
+    /// Asks the node about one of its sessions, wherever it listens now.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub(crate) fn ask(
+        &self,
+        method: &str,
+        session: &str,
+        token: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> anyhow::Result<Answer> {
+        let http = &self.load.http;
+        http.request(method, &http.here(session), token, headers, body)
+    }
+
+    /// JSON of an ops port.
+    ///
+    /// # Errors
+    /// When nobody answers, or with something else.
+    pub(crate) fn debug(&self, path: &str) -> anyhow::Result<Value> {
+        let url = format!("{}{path}", self.host.ops(Life::Controlplane));
+        let answer = self.load.http.request("GET", &url, "", &[], "")?;
+        serde_json::from_str(&answer.body).with_context(|| format!("GET {url}: {}", answer.status))
+    }
+
+    /// Everybody leaves, as a page that is closed: publishers and viewers end their sessions. How many could
+    /// not.
+    pub(crate) fn leave(&self) -> usize {
+        let sessions = self.loader.sessions().iter();
+        sessions
+            .filter(|(session, token)| {
+                let ended = self.ask("DELETE", session, token, &[], "");
+                ended.map_or(true, |answer| answer.status != 200)
+            })
+            .count()
+    }
+
+    /// Rooms the control plane knows, and connections in them; sessions of the data plane.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub(crate) fn census(&self) -> anyhow::Result<Census> {
+        let rooms = self.debug("/debug/rooms")?;
+        let rooms = rooms.as_array().context("/debug/rooms is no list")?;
+        let connections = rooms
+            .iter()
+            .map(|room| room["connections"].as_array().map_or(0, Vec::len));
+        let shard = self.debug("/debug/shards/0")?;
+        Ok(Census {
+            rooms: rooms.len(),
+            connections: connections.sum(),
+            sessions: usize::try_from(shard["sessions"].as_u64().context("no sessions")?)?,
+        })
+    }
+
+    /// Who is there when nobody visits.
+    pub(crate) fn standing(&self) -> usize {
+        self.loader.sessions().len()
+    }
+
+    /// Waits until `expected` holds of the census, at most `patience`; how long it took.
+    ///
+    /// # Errors
+    /// With the last census, when it does not come true.
+    pub(crate) fn wait_for(
+        &self,
+        patience: Duration,
+        expected: impl Fn(&Census) -> bool,
+    ) -> anyhow::Result<Duration> {
+        let begun = Instant::now();
+        loop {
+            interrupt::check()?;
+            let census = self.census();
+            if census.as_ref().is_ok_and(&expected) {
+                return Ok(begun.elapsed());
+            }
+            if begun.elapsed() > patience {
+                anyhow::bail!("after {patience:?} there are still {:?}", census?);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// What both processes hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Census {
+    pub(crate) rooms: usize,
+    pub(crate) connections: usize,
+    pub(crate) sessions: usize,
+}
