@@ -123,9 +123,9 @@ impl Peer {
         }
     }
 
-    /// What its offer would say of ICE and DTLS.
+    /// What its SDP would say of ICE and DTLS.
     #[must_use]
-    pub fn remote_transport(&mut self) -> RemoteTransport {
+    pub fn remote_transport(&mut self, setup: Setup) -> RemoteTransport {
         let direct = self.rtc.direct_api();
         let credentials = direct.local_ice_credentials();
         let fingerprint = direct.local_dtls_fingerprint();
@@ -136,15 +136,15 @@ impl Peer {
                 hash: FingerprintHash::Sha256,
                 digest: fingerprint.bytes.clone(),
             },
-            setup: Setup::Active,
+            setup,
         }
     }
 
-    /// Acts on our answer.
+    /// Acts on what our SDP said, in the role of DTLS that its own SDP says.
     ///
     /// # Panics
     /// When str0m refuses it.
-    pub fn answer(&mut self, admitted: &Admitted, fingerprint: &Fingerprint) {
+    pub fn answer(&mut self, admitted: &Admitted, fingerprint: &Fingerprint, setup: Setup) {
         for &address in &admitted.candidates {
             let candidate = Candidate::host(address, "udp").expect("a host candidate");
             self.rtc.add_remote_candidate(candidate);
@@ -177,7 +177,8 @@ impl Peer {
                 }
             }
         }
-        direct.start_dtls(true).expect("DTLS starts");
+        let is_client = setup != Setup::Passive;
+        direct.start_dtls(is_client).expect("DTLS starts");
     }
 
     /// Where it is.

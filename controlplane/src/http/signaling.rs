@@ -263,7 +263,7 @@ fn refused(reply: Result<Reply, LinkError>) -> Problem {
             MediaRefusal::Draining => Problem::draining(),
             MediaRefusal::Invalid => Problem::unsupported_offer(refused.detail),
             // Closed or restarted since it was admitted: the client's next try finds the new state.
-            MediaRefusal::Unknown => Problem::media_down(),
+            MediaRefusal::Unknown | MediaRefusal::Other => Problem::media_down(),
         },
         Ok(other) => {
             tracing::error!(reply = ?other, "the data plane answered another question");

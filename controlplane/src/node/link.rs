@@ -218,7 +218,7 @@ async fn read(
                 );
             }
             // A newer data plane may have news that this build does not know.
-            Err(FrameError::UnknownKind { kind, .. }) => {
+            Err(FrameError::UnknownKind { kind, .. } | FrameError::UnknownValue { kind, .. }) => {
                 tracing::debug!(kind, "unknown frame ignored")
             }
             Err(error) => return Ended::Lost(error.to_string()),

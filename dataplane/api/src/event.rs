@@ -131,6 +131,7 @@ pub struct SessionClosed {
     pub session: SessionId,
     /// Why.
     #[n(1)]
+    #[cbor(decode_with = "crate::wire::or_other")]
     pub reason: CloseReason,
 }
 
@@ -159,6 +160,13 @@ pub enum CloseReason {
     /// An SRTP key reached the end of its life (RFC 3711 section 9.2).
     #[n(6)]
     KeyExhausted,
+    /// A reason that this build does not know: the session is gone all the same.
+    #[n(255)]
+    Other,
+}
+
+impl crate::wire::Grows for CloseReason {
+    const OTHER: CloseReason = CloseReason::Other;
 }
 
 /// See [`Event::TrackLive`].

@@ -19,7 +19,8 @@ pub enum Reply {
     Inspected(Inspected),
     /// To `Ping`.
     Pong(Pong),
-    /// The data plane does not know this frame kind (an older one, contracts.md 27).
+    /// The data plane does not know this frame kind, or something the order names (an older one,
+    /// contracts.md 27).
     Unsupported(Unsupported),
 }
 
@@ -55,6 +56,7 @@ pub struct Admitted {
 pub struct Refused {
     /// Why, for the program.
     #[n(0)]
+    #[cbor(decode_with = "crate::wire::or_other")]
     pub reason: Refusal,
     /// Why, for the log: what was asked and what is the limit.
     #[n(1)]
@@ -77,6 +79,13 @@ pub enum Refusal {
     /// The order contradicts itself or what is so (mid too long, slot of another kind).
     #[n(3)]
     Invalid,
+    /// A reason that this build does not know: nothing was changed all the same.
+    #[n(255)]
+    Other,
+}
+
+impl crate::wire::Grows for Refusal {
+    const OTHER: Refusal = Refusal::Other;
 }
 
 /// See [`Reply::Inspected`].

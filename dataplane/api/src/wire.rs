@@ -8,8 +8,21 @@
 //! |      |               | hello: the body itself                       |
 //! +------+---------------+----------------------------------------------+
 //! ```
-//! A frame is one `SOCK_SEQPACKET` packet of at most [`FRAME_BYTES_MAX`]. An unknown *key* is ignored. An
-//! unknown *kind* still yields its order id, so that it can be answered with `Unsupported`.
+//! A frame is one `SOCK_SEQPACKET` packet of at most [`FRAME_BYTES_MAX`], so whatever a frame says, the next one
+//! can be read. What a later build says is told from what no build says:
+//!
+//! - An unknown *key* is ignored, whatever is under it.
+//! - An unknown *kind* still yields its order id, so that it can be answered with `Unsupported`. Events and parts
+//!   of unknown kinds are ignored.
+//! - An unknown *reason* ([`Refusal`], [`CloseReason`]) is read as `Other`: that something was refused or ended is
+//!   the news, why is for the log.
+//! - Any other unknown value of an enumeration (a new [`Source`], say) makes the frame one that cannot be carried
+//!   out, and is told as [`FrameError::UnknownValue`], to be treated like an unknown kind. To guess what was
+//!   meant would be worse than to refuse.
+//!
+//! [`Refusal`]: crate::reply::Refusal
+//! [`CloseReason`]: crate::event::CloseReason
+//! [`Source`]: crate::command::Source
 
 use minicbor::data::Type;
 use minicbor::{Decoder, Encoder};
@@ -60,6 +73,14 @@ pub enum FrameError {
         /// What to answer `Unsupported` to.
         order: Option<OrderId>,
     },
+    /// A kind this build knows, with a value it does not: of an enumeration that has grown since.
+    #[error("frame kind {kind} names something unknown")]
+    UnknownValue {
+        /// The kind.
+        kind: u8,
+        /// What to answer `Unsupported` to.
+        order: Option<OrderId>,
+    },
     /// Not the CBOR this kind has.
     #[error("malformed frame: {0}")]
     Malformed(#[from] minicbor::decode::Error),
@@ -69,7 +90,9 @@ const KIND_HELLO: u8 = 1;
 
 /// One table of a family's kinds: the encode and decode directions cannot disagree.
 macro_rules! kinds {
-    ($encode:ident, $decode:ident, $family:ident { $($kind:literal => $variant:ident),+ $(,)? }) => {
+    ($encode:ident, $decode:ident, $table:ident, $family:ident { $($kind:literal => $variant:ident),+ $(,)? }) => {
+        const $table: &[u8] = &[$($kind),+];
+
         fn $encode(body: &$family, e: &mut Encoder<&mut Vec<u8>>) -> (u8, Result<(), minicbor::encode::Error<std::convert::Infallible>>) {
             match body {
                 $($family::$variant(b) => ($kind, e.encode(b).map(|_| ())),)+
@@ -85,7 +108,7 @@ macro_rules! kinds {
     };
 }
 
-kinds!(encode_command, decode_command, Command {
+kinds!(encode_command, decode_command, COMMANDS, Command {
     16 => Admit,
     17 => Close,
     18 => Publish,
@@ -101,7 +124,7 @@ kinds!(encode_command, decode_command, Command {
     28 => Accept,
 });
 
-kinds!(encode_reply, decode_reply, Reply {
+kinds!(encode_reply, decode_reply, REPLIES, Reply {
     64 => Done,
     65 => Admitted,
     66 => Refused,
@@ -110,14 +133,14 @@ kinds!(encode_reply, decode_reply, Reply {
     69 => Unsupported,
 });
 
-kinds!(encode_part, decode_part, Part {
+kinds!(encode_part, decode_part, PARTS, Part {
     96 => Session,
     97 => Track,
     98 => ShardEnd,
     99 => End,
 });
 
-kinds!(encode_event, decode_event, Event {
+kinds!(encode_event, decode_event, EVENTS, Event {
     128 => SessionConnected,
     129 => SessionClosed,
     130 => TrackLive,
@@ -128,6 +151,37 @@ kinds!(encode_event, decode_event, Event {
     135 => TrackLayers,
     160 => ShardStats,
 });
+
+/// Every kind of frame this build knows.
+pub fn kinds() -> impl Iterator<Item = u8> {
+    let families = [&[KIND_HELLO], COMMANDS, REPLIES, PARTS, EVENTS];
+    families.into_iter().flatten().copied()
+}
+
+/// Kinds below this are orders, known or not.
+const KIND_REPLIES: u8 = 64;
+
+/// An enumeration of reasons, which may have one more in a later build.
+pub(crate) trait Grows {
+    /// What stands for those that this build does not know.
+    const OTHER: Self;
+}
+
+/// Reads a reason.
+pub(crate) fn or_other<'b, C, T: Grows + minicbor::Decode<'b, C>>(
+    d: &mut Decoder<'b>,
+    ctx: &mut C,
+) -> Result<T, minicbor::decode::Error> {
+    let at = d.position();
+    match T::decode(d, ctx) {
+        Err(error) if error.is_unknown_variant() => {
+            d.set_position(at);
+            d.skip()?;
+            Ok(T::OTHER)
+        }
+        read => read,
+    }
+}
 
 impl Frame {
     /// The frame's bytes.
@@ -170,7 +224,8 @@ impl Frame {
     /// Reads one frame.
     ///
     /// # Errors
-    /// See [`FrameError`]; [`FrameError::UnknownKind`] is to be answered, the others closed upon.
+    /// See [`FrameError`]; [`FrameError::UnknownKind`] and [`FrameError::UnknownValue`] are to be answered where
+    /// they have an order and ignored where they have none, the others closed upon.
     pub fn decode(bytes: &[u8]) -> Result<Frame, FrameError> {
         let Some((&[kind, hi, lo], body)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
             return Err(FrameError::Length(bytes.len()));
@@ -189,14 +244,23 @@ impl Frame {
         let mut d = Decoder::new(body);
         d.set_position(envelope.body_at);
         let order = OrderId(envelope.first);
+        let to_answer = (kind < KIND_REPLIES).then_some(order);
+        let unreadable = |error: minicbor::decode::Error| {
+            if error.is_unknown_variant() {
+                let order = to_answer;
+                FrameError::UnknownValue { kind, order }
+            } else {
+                FrameError::Malformed(error)
+            }
+        };
         if let Some(command) = decode_command(kind, &mut d) {
-            return Ok(Frame::Order(order, command?));
+            return Ok(Frame::Order(order, command.map_err(unreadable)?));
         }
         if let Some(reply) = decode_reply(kind, &mut d) {
-            return Ok(Frame::Reply(order, reply?));
+            return Ok(Frame::Reply(order, reply.map_err(unreadable)?));
         }
         if let Some(part) = decode_part(kind, &mut d) {
-            return Ok(Frame::Part(order, part?));
+            return Ok(Frame::Part(order, part.map_err(unreadable)?));
         }
         if let Some(event) = decode_event(kind, &mut d) {
             let shard = u16::try_from(envelope.first)
@@ -204,12 +268,12 @@ impl Frame {
             let counter = envelope
                 .second
                 .ok_or_else(|| minicbor::decode::Error::message("event without a counter"))?;
-            return Ok(Frame::Event(ShardIndex(shard), counter, event?));
+            let event = event.map_err(unreadable)?;
+            return Ok(Frame::Event(ShardIndex(shard), counter, event));
         }
-        // Kinds below the replies are orders, known or not.
         Err(FrameError::UnknownKind {
             kind,
-            order: (kind < 64).then_some(order),
+            order: to_answer,
         })
     }
 }

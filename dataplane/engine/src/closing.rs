@@ -61,7 +61,10 @@ impl Shard {
             CloseReason::ConsentExpired => self.counters.consent_expired += 1,
             CloseReason::HandshakeFailed => self.counters.handshakes_failed += 1,
             CloseReason::FingerprintMismatch => self.counters.fingerprint_mismatches += 1,
-            CloseReason::Ordered | CloseReason::PeerClosed | CloseReason::KeyExhausted => {}
+            CloseReason::Ordered
+            | CloseReason::PeerClosed
+            | CloseReason::KeyExhausted
+            | CloseReason::Other => {}
         }
         self.events.push_back(Event::SessionClosed(SessionClosed {
             session: id,

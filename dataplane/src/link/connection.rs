@@ -29,7 +29,7 @@ const CLOSING_GRACE: Duration = Duration::from_secs(1);
 pub enum Incoming {
     /// An order.
     Order(ConnectionId, OrderId, Box<Command>),
-    /// An order of a kind that this build does not know.
+    /// An order of a kind that this build does not know, or that names something it does not know.
     Unknown(ConnectionId, OrderId, u8),
     /// The connection is gone.
     Closed(ConnectionId),
@@ -146,10 +146,16 @@ async fn read(shared: &Shared, socket: &UnixSeqpacket, inbox: &mpsc::Sender<Inco
             Ok(Frame::Order(order, command)) => {
                 Incoming::Order(shared.id, order, Box::new(command))
             }
-            Err(FrameError::UnknownKind {
-                kind,
-                order: Some(order),
-            }) => Incoming::Unknown(shared.id, order, kind),
+            Err(
+                FrameError::UnknownKind {
+                    kind,
+                    order: Some(order),
+                }
+                | FrameError::UnknownValue {
+                    kind,
+                    order: Some(order),
+                },
+            ) => Incoming::Unknown(shared.id, order, kind),
             Ok(Frame::Hello(_) | Frame::Reply(..) | Frame::Part(..) | Frame::Event(..)) => {
                 tracing::warn!("link frame that only a data plane sends: connection closed");
                 return;

@@ -1,6 +1,7 @@
 //! A node, peers and the network between them, on one clock.
 
 mod faults;
+mod offers;
 mod people;
 
 use std::collections::BTreeMap;

@@ -154,27 +154,37 @@ impl World {
             peer.watch(&plan);
             (Client::Wired(Box::new(peer)), plan.slots())
         } else {
-            let ssrcs = |kind| ssrc(0x2000, id, kind);
-            let voice = plan.voice.then(|| ssrcs(AUDIO));
-            let name = stamp_name(session);
-            let peer = Peer::viewer(self.instant(), name, address, ssrcs(VIDEO), voice);
-            let slot = |kind| Slot {
-                slot: slot(kind),
-                kind,
-                mid: source::mid(kind).into(),
-                ssrc: ssrcs(kind),
-                rtx_ssrc: None,
-                codecs: vec![source::codec(kind)],
-            };
-            let mut slots = vec![slot(VIDEO)];
-            slots.extend(voice.map(|_| slot(AUDIO)));
-            (Client::Handshaking(Box::new(peer)), slots)
+            self.handshaking_viewer(plan, id, address)
         };
         let admitted = self.admit(session, room, &mut client, slots);
         let part = Part::Watches(plan);
         let viewer = self.add(client, address, session, room, part, &admitted);
         self.switch(viewer, publisher);
         viewer
+    }
+
+    /// A viewer with a real handshake, and its slots.
+    pub(super) fn handshaking_viewer(
+        &mut self,
+        plan: ViewerPlan,
+        id: u64,
+        address: SocketAddr,
+    ) -> (Client, Vec<Slot>) {
+        let ssrcs = |kind| ssrc(0x2000, id, kind);
+        let voice = plan.voice.then(|| ssrcs(AUDIO));
+        let name = stamp_name(SessionId(id));
+        let peer = Peer::viewer(self.instant(), name, address, ssrcs(VIDEO), voice);
+        let slot = |kind| Slot {
+            slot: slot(kind),
+            kind,
+            mid: source::mid(kind).into(),
+            ssrc: ssrcs(kind),
+            rtx_ssrc: None,
+            codecs: vec![source::codec(kind)],
+        };
+        let mut slots = vec![slot(VIDEO)];
+        slots.extend(voice.map(|_| slot(AUDIO)));
+        (Client::Handshaking(Box::new(peer)), slots)
     }
 
     /// Fills a viewer's slots from another publisher.
@@ -332,7 +342,7 @@ impl World {
         self.members[peer.0].session
     }
 
-    fn has_voice(&self, peer: PeerId) -> bool {
+    pub(super) fn has_voice(&self, peer: PeerId) -> bool {
         match self.members[peer.0].part {
             Part::Publishes(plan) => plan.voice,
             Part::Watches(plan) => plan.voice,
@@ -358,7 +368,7 @@ impl World {
         slots: Vec<Slot>,
     ) -> Admitted {
         let (remote, keys) = match client {
-            Client::Handshaking(peer) => (peer.remote_transport(), None),
+            Client::Handshaking(peer) => (peer.remote_transport(Setup::Active), None),
             Client::Wired(peer) => {
                 let (ufrag, pwd) = peer.credentials();
                 let remote = RemoteTransport {
@@ -376,12 +386,22 @@ impl World {
         let shard = self.node.place_of_room(room.0);
         let name = u32::try_from(room.0).unwrap_or(0);
         self.tap.admit(session, name, shard, keys.as_ref(), &slots);
+        self.order_admit(session, room, Some(remote), slots)
+    }
+
+    pub(super) fn order_admit(
+        &mut self,
+        session: SessionId,
+        room: RoomId,
+        remote: Option<RemoteTransport>,
+        slots: Vec<Slot>,
+    ) -> Admitted {
         let order = Admit {
             session,
             room,
             tag: Vec::new(),
             shard_hint: None,
-            remote: Some(remote),
+            remote,
             extensions: source::extensions(),
             slots,
             policy: SessionPolicy::default(),
@@ -401,9 +421,10 @@ impl World {
         part: Part,
         admitted: &Admitted,
     ) -> PeerId {
-        let link = self.network.add_link();
         match &mut client {
-            Client::Handshaking(peer) => peer.answer(admitted, &self.node.fingerprint()),
+            Client::Handshaking(peer) => {
+                peer.answer(admitted, &self.node.fingerprint(), Setup::Active);
+            }
             Client::Wired(peer) => {
                 // One client in eight asks a neighbouring shard first.
                 let other = usize::from(admitted.shard.0) + 1;
@@ -416,6 +437,19 @@ impl World {
                 }
             }
         }
+        self.add_answered(client, address, session, room, part)
+    }
+
+    /// Adds a peer that knows what our SDP said.
+    pub(super) fn add_answered(
+        &mut self,
+        client: Client,
+        address: SocketAddr,
+        session: SessionId,
+        room: RoomId,
+        part: Part,
+    ) -> PeerId {
+        let link = self.network.add_link();
         let place = self.members.len();
         self.at.insert(address, place);
         self.was_at.insert(address, place);
@@ -435,7 +469,7 @@ impl World {
         PeerId(place)
     }
 
-    fn next_peer(&mut self) -> (u64, SocketAddr) {
+    pub(super) fn next_peer(&mut self) -> (u64, SocketAddr) {
         let id = self.next_id;
         self.next_id += 1;
         let octet = |n: u64| u8::try_from(n).unwrap_or(0);

@@ -2,6 +2,7 @@
 //! every checker.
 
 mod joins;
+mod offers;
 mod planted;
 mod random;
 mod repair;

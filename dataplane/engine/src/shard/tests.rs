@@ -4,6 +4,7 @@ mod class;
 mod continuity;
 mod edge;
 mod frame;
+mod layers;
 mod limits;
 mod peer;
 mod repair;

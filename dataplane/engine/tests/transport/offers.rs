@@ -30,7 +30,7 @@ fn tag(world: &World, peer: usize) -> Vec<u8> {
     let parts = world.node.shard.snapshot();
     let tag = parts.into_iter().find_map(|part| match part {
         Part::Session(part) if part.session == session => Some(part.tag),
-        _ => None,
+        Part::Session(_) | Part::Track(_) | Part::ShardEnd(_) | Part::End(_) => None,
     });
     tag.expect("the session is here")
 }

@@ -7,7 +7,7 @@ use codecs::rtcp::{FirEntry, ReportBlock, SenderInfo, nack, remb, twcc};
 use codecs::rtp::{Header, HeaderWriter, Seq};
 use dataplane_api::Command;
 use dataplane_api::command::{
-    Close, Inspect, RestartIce, SessionPolicy, SetPolicy, Unpublish, Unsubscribe,
+    Close, Inspect, RestartIce, SessionPolicy, SetPolicy, Setup, Unpublish, Unsubscribe,
 };
 use dataplane_api::ids::{ShardIndex, SlotId};
 use dataplane_engine::transport::handshake::HandshakeOutput;
@@ -392,6 +392,9 @@ fn feedback(class: &mut Class, input: &mut Input<'_>) {
 }
 
 /// Orders about the hostile room.
+/// How a peer may answer: the last is no answer.
+const SETUPS: [Setup; 3] = [Setup::Active, Setup::Passive, Setup::ActPass];
+
 fn order(class: &mut Class, input: &mut Input<'_>) {
     let who = hostile(input);
     let session = who.session();
@@ -422,7 +425,7 @@ fn order(class: &mut Class, input: &mut Input<'_>) {
             session,
             ufrag: "peer".into(),
             pwd: PEER_PWD.into(),
-            tag: None,
+            tag: (slot == 3).then(|| vec![4; 4]),
         }),
         8 => Command::Inspect(match slot {
             0 => Inspect::Shard(ShardIndex(0)),
@@ -430,6 +433,9 @@ fn order(class: &mut Class, input: &mut Input<'_>) {
             _ => Inspect::Session(session),
         }),
         _ if slot == 3 => Command::Close(Close { session }),
+        // Of a session that was offered the answer, of another what was said before or something else.
+        _ if slot == 2 => orders::accept(who, input.pick(&SETUPS)),
+        _ if slot == 1 => orders::offer(who, codec),
         _ => orders::admit(who, codec),
     };
     class.order(command);

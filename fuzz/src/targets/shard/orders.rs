@@ -2,8 +2,8 @@
 
 use dataplane_api::Command;
 use dataplane_api::command::{
-    Admit, Fingerprint, FingerprintHash, Publish, RemoteTransport, SessionPolicy, Setup, Slot,
-    Source, Subscribe,
+    Accept, Admit, Fingerprint, FingerprintHash, Publish, RemoteTransport, SessionPolicy, Setup,
+    Slot, Source, Subscribe,
 };
 use dataplane_api::ids::{RoomId, SessionId, SlotId, TrackId};
 use dataplane_api::media::{CodecId, Encoding, Extensions, MediaKind, PayloadType};
@@ -95,6 +95,10 @@ pub(super) fn payload_type(kind: MediaKind, codec: CodecId) -> PayloadType {
 
 /// Everybody's admission.
 pub(super) fn admit(who: Who, codec: CodecId) -> Command {
+    Command::Admit(admission(who, codec))
+}
+
+fn admission(who: Who, codec: CodecId) -> Admit {
     let video = |slot, ssrc, rtx_ssrc| Slot {
         slot: SlotId(slot),
         kind: MediaKind::Video,
@@ -121,17 +125,12 @@ pub(super) fn admit(who: Who, codec: CodecId) -> Command {
         ],
         Who::Viewer => vec![video(0, VIDEO_OUT, None), audio],
     };
-    Command::Admit(Admit {
+    Admit {
         session: who.session(),
         room: who.room(),
         tag: vec![1, 2, 3],
         shard_hint: None,
-        remote: Some(RemoteTransport {
-            ufrag: PEER_UFRAG.into(),
-            pwd: PEER_PWD.into(),
-            fingerprint: fingerprint(),
-            setup: Setup::Active,
-        }),
+        remote: Some(remote(Setup::Active)),
         extensions: Extensions {
             mid: Some(MID),
             rid: Some(RID),
@@ -146,7 +145,33 @@ pub(super) fn admit(who: Who, codec: CodecId) -> Command {
         },
         slots,
         policy: SessionPolicy::default(),
+    }
+}
+
+/// A session that the node offers.
+pub(super) fn offer(who: Who, codec: CodecId) -> Command {
+    Command::Admit(Admit {
+        remote: None,
+        ..admission(who, codec)
     })
+}
+
+/// The answer to an offer.
+pub(super) fn accept(who: Who, setup: Setup) -> Command {
+    Command::Accept(Accept {
+        session: who.session(),
+        remote: remote(setup),
+        tag: Some(vec![5; 5]),
+    })
+}
+
+fn remote(setup: Setup) -> RemoteTransport {
+    RemoteTransport {
+        ufrag: PEER_UFRAG.into(),
+        pwd: PEER_PWD.into(),
+        fingerprint: fingerprint(),
+        setup,
+    }
 }
 
 /// What everybody publishes.
@@ -242,6 +267,8 @@ pub(in crate::targets) fn orders() -> Vec<Command> {
         .collect();
     orders.extend(publications(CodecId::H264, true));
     orders.extend(subscriptions());
+    orders.push(offer(Who::HostileViewer, CodecId::VP8));
+    orders.push(accept(Who::HostileViewer, Setup::Passive));
     orders
 }
 
