@@ -18,7 +18,9 @@
 pub mod advertise;
 pub mod config;
 pub mod cpus;
+pub mod debug;
 mod host;
+mod journal;
 pub mod lifetime;
 pub mod link;
 mod log;

@@ -48,6 +48,8 @@ pub struct ConnectionId(pub u64);
 impl ConnectionId {
     /// The node itself.
     pub const NODE: ConnectionId = ConnectionId(0);
+    /// The ops port: connections are counted from below and never come here.
+    pub const OPS: ConnectionId = ConnectionId(u64::MAX);
 }
 
 /// Names an order across threads.

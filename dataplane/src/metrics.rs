@@ -55,6 +55,7 @@ impl Collector for Metrics {
             .map(|(index, shard)| (index.to_string(), shard.slot.read()))
             .collect();
         self.node(&mut encoder)?;
+        population(&mut encoder, &shards)?;
         packets(&mut encoder, &shards)?;
         drops(&mut encoder, &shards)?;
         turns(&mut encoder, &shards)?;
@@ -79,6 +80,13 @@ impl Metrics {
         link_up.encode(encoder.encode_descriptor(
             "lectern_link_up",
             "Whether a control plane has the link.",
+            None,
+            MetricType::Gauge,
+        )?)?;
+        let draining = ConstGauge::new(i64::from(self.status.draining()));
+        draining.encode(encoder.encode_descriptor(
+            "lectern_draining",
+            "Whether the node takes no new sessions any more.",
             None,
             MetricType::Gauge,
         )?)?;
@@ -123,6 +131,30 @@ impl Metrics {
             handshake.panics(),
         )
     }
+}
+
+/// What each shard holds.
+fn population(encoder: &mut DescriptorEncoder<'_>, shards: &Shards) -> fmt::Result {
+    type Of = fn(&Sample) -> usize;
+    let families: [(&str, &str, Of); 3] = [
+        ("lectern_shard_sessions", "Sessions admitted.", |s| {
+            s.population.sessions
+        }),
+        ("lectern_shard_tracks", "Tracks published.", |s| {
+            s.population.tracks
+        }),
+        ("lectern_shard_subscriptions", "Slots filled.", |s| {
+            s.population.subscriptions
+        }),
+    ];
+    for (name, help, of) in families {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (shard, sample) in shards {
+            let held = i64::try_from(of(sample)).unwrap_or(i64::MAX);
+            ConstGauge::new(held).encode(family.encode_family(&[("shard", shard.as_str())])?)?;
+        }
+    }
+    Ok(())
 }
 
 fn packets(encoder: &mut DescriptorEncoder<'_>, shards: &Shards) -> fmt::Result {

@@ -90,9 +90,6 @@ impl Node {
 
     /// Takes an order. `None`: the answer comes from [`Node::poll_output`].
     pub fn on_order(&mut self, ticket: Ticket, command: Command) -> Option<Reply> {
-        if let Command::Drain(_) = command {
-            self.draining = true;
-        }
         match route(&command, &mut self.placement, self.draining) {
             Route::Answer(reply) => Some(reply),
             Route::All => self.begin_snapshot(ticket, &command),
@@ -115,9 +112,16 @@ impl Node {
         }
     }
 
-    /// From now on no session is admitted.
-    pub fn drain(&mut self) {
-        self.draining = true;
+    /// From now on no session is admitted. True when that is news.
+    pub fn drain(&mut self) -> bool {
+        !std::mem::replace(&mut self.draining, true)
+    }
+
+    /// Orders that a shard has not answered.
+    pub fn unanswered(&self) -> impl Iterator<Item = (ShardIndex, usize)> + '_ {
+        (0..=u16::MAX)
+            .map(ShardIndex)
+            .zip(self.shards.iter().map(|row| row.in_flight))
     }
 
     /// Whether sessions are refused because the node drains.

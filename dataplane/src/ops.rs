@@ -1,4 +1,4 @@
-//! The ops port: `/healthz`, `/readyz`, `/metrics` over HTTP/1.1, for machines on this host.
+//! The ops port: `/healthz`, `/readyz`, `/metrics` and `/debug/*` over HTTP/1.1, for machines on this host.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
+use crate::debug::{self, Answer, Asker, Subject};
 use crate::metrics;
 use crate::status::Status;
 
@@ -46,7 +47,7 @@ pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// Serves until the process ends.
-pub(crate) async fn serve(listener: TcpListener, status: Arc<Status>) {
+pub(crate) async fn serve(listener: TcpListener, status: Arc<Status>, asker: Asker) {
     let registry = Arc::new(metrics::registry(Arc::clone(&status)));
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
@@ -62,10 +63,17 @@ pub(crate) async fn serve(listener: TcpListener, status: Arc<Status>) {
             }
         };
         let (status, registry) = (Arc::clone(&status), Arc::clone(&registry));
+        let asker = asker.clone();
         tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let response = respond(&request, &status, &registry);
-                async move { Ok::<_, Infallible>(response) }
+            let service = service_fn(|request| {
+                let (status, registry, asker) = (&status, &registry, &asker);
+                async move {
+                    let response = match to_ask(&request) {
+                        Some(about) => answered(asker.ask(about).await),
+                        None => respond(&request, status, registry),
+                    };
+                    Ok::<_, Infallible>(response)
+                }
             });
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -75,6 +83,20 @@ pub(crate) async fn serve(listener: TcpListener, status: Arc<Status>) {
             let _ = timeout(CONNECTION_TIMEOUT, connection).await;
             drop(permit);
         });
+    }
+}
+
+/// What of a request somebody else has to be asked for.
+fn to_ask<B>(request: &Request<B>) -> Option<Subject> {
+    let reads = request.method() == Method::GET || request.method() == Method::HEAD;
+    Subject::of_path(request.uri().path()).filter(|_| reads)
+}
+
+fn answered(answer: Answer) -> Response<Full<Bytes>> {
+    match answer {
+        Answer::Found(body) => json(body),
+        Answer::Unknown(why) => text(StatusCode::NOT_FOUND, why + "\n"),
+        Answer::Unavailable(why) => text(StatusCode::SERVICE_UNAVAILABLE, why + "\n"),
     }
 }
 
@@ -104,25 +126,32 @@ fn respond<B>(request: &Request<B>, status: &Status, registry: &Registry) -> Res
             }
         }
         "/metrics" => match metrics::encode(registry) {
-            Ok(body) => {
-                let mut response = text(StatusCode::OK, body);
-                let kind = HeaderValue::from_static(metrics::CONTENT_TYPE);
-                response.headers_mut().insert(CONTENT_TYPE, kind);
-                response
-            }
+            Ok(body) => typed(body, metrics::CONTENT_TYPE),
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         },
+        "/debug/shards" => json(debug::shards(status).to_string()),
         _ => text(
             StatusCode::NOT_FOUND,
-            "the data plane answers /healthz, /readyz and /metrics\n".to_owned(),
+            "the data plane answers /healthz, /readyz, /metrics, /debug/link, /debug/shards, \
+             /debug/shards/{i}, /debug/sessions and /debug/sessions/{handle}\n"
+                .to_owned(),
         ),
     }
 }
 
 fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let mut response = typed(body, "text/plain; charset=utf-8");
     *response.status_mut() = status;
-    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response
+}
+
+fn json(body: String) -> Response<Full<Bytes>> {
+    typed(body, "application/json")
+}
+
+fn typed(body: String, kind: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let kind = HeaderValue::from_static(kind);
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
 }
@@ -223,6 +252,7 @@ mod tests {
         sample.engine.sent_runs = 2;
         sample.engine.ice_timeouts = 3;
         sample.edge.dropped_would_block = 5;
+        sample.population.sessions = 4;
         sample.unsegmented = vec!["192.0.2.1".into()];
         sample.turns.record(90);
         shard.slot.publish(sample);
@@ -239,11 +269,63 @@ mod tests {
             "lectern_ice_failures_total{reason=\"no_check\"} 3",
             "lectern_dtls_failures_total{reason=\"fingerprint\"} 0",
             "lectern_link_up 0",
+            "lectern_draining 0",
+            "lectern_shard_sessions{shard=\"0\"} 4",
             "lectern_link_resyncs_total 0",
         ] {
             assert!(body.lines().any(|found| found == line), "{line}\n{body}");
         }
         assert!(body.contains("lectern_build_info{version="), "{body}");
         assert!(body.ends_with("# EOF\n"));
+    }
+
+    /// The names of domain.md that the data plane has to say, with those it adds to operate by.
+    #[tokio::test]
+    async fn every_documented_name_is_there() {
+        let status = status(1);
+        let (_, shard) = status.shards().next().unwrap();
+        let sample = crate::stats::Sample {
+            unsegmented: vec!["192.0.2.1".into()],
+            ..crate::stats::Sample::default()
+        };
+        shard.slot.publish(sample);
+        let (_, body) = get(&status, Method::GET, "/metrics").await;
+        for name in [
+            "lectern_build_info{",
+            "lectern_draining ",
+            "lectern_shard_up{shard=",
+            "lectern_shard_sessions{shard=",
+            "lectern_shard_tracks{shard=",
+            "lectern_shard_subscriptions{shard=",
+            "lectern_shard_packets_total{shard=\"0\",direction=",
+            "lectern_shard_bytes_total{shard=\"0\",direction=",
+            "lectern_shard_dropped_total{shard=\"0\",reason=",
+            "lectern_shard_turn_seconds_bucket{",
+            "lectern_shard_batch_packets_count{shard=",
+            "lectern_shard_linger_seconds{shard=",
+            "lectern_send_fallback{interface=",
+            "lectern_ice_failures_total{reason=",
+            "lectern_dtls_failures_total{reason=",
+            "lectern_keyframe_requests_total{shard=",
+            "lectern_retransmitted_packets_total{shard=",
+            "lectern_link_up ",
+            "lectern_link_resyncs_total ",
+        ] {
+            let mut lines = body.lines();
+            assert!(lines.any(|line| line.starts_with(name)), "{name}\n{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn shards_are_listed_without_asking_them() {
+        let status = status(2);
+        let shards: Vec<&ShardStatus> = status.shards().map(|(_, shard)| shard).collect();
+        shards[1].health.end();
+        let (code, body) = get(&status, Method::GET, "/debug/shards").await;
+        assert_eq!(code, StatusCode::OK);
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(body["items"][0]["up"], true);
+        assert_eq!(body["items"][1]["up"], false);
+        assert_eq!(body["items"][1]["sessions"], 0);
     }
 }

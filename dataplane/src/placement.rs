@@ -176,6 +176,13 @@ impl Placement {
         }
     }
 
+    /// Every session with its room and shard, in no order.
+    pub fn seats(&self) -> impl Iterator<Item = (SessionId, RoomId, ShardIndex)> + '_ {
+        self.sessions
+            .iter()
+            .map(|(&session, seat)| (session, seat.room, seat.shard))
+    }
+
     /// The shard of a session.
     #[must_use]
     pub fn of_session(&self, session: SessionId) -> Option<ShardIndex> {

@@ -7,10 +7,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use dataplane_api::event::{Hello, Limits};
+use dataplane_api::event::{FEATURE_ACCEPT, Hello, Limits};
 use dataplane_engine::limits::{SESSIONS_PER_SHARD_MAX, SLOTS_PER_SESSION_MAX};
 use dataplane_engine::shard::{ShardConfig, ShardLimits};
-use dataplane_engine::transport::handshake::Identity;
+use dataplane_engine::transport::handshake::{Identity, IdentityError};
 use dataplane_net::affinity::CpuSet;
 use dataplane_net::{Clock, ShardSockets, SocketOptions, Waker, decide};
 use serde_json::json;
@@ -19,6 +19,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::advertise::Advertised;
 use crate::config::{Args, Config};
+use crate::debug::Asker;
 use crate::lifetime::{Lifetime, Phase};
 use crate::link::{LinkListener, Server, Surroundings};
 use crate::log::{self, LevelHandle};
@@ -60,13 +61,19 @@ async fn serve(args: &Args, config: &Config, level: LevelHandle) -> anyhow::Resu
     let mut signals =
         Signals::install(args.exit_with_stdin).context("cannot install the signal handlers")?;
     host::raise_limits();
+    // The first randomness of a process costs the crypto library tens of milliseconds of measuring its own clock
+    // jitter; sockets and rings are made meanwhile.
+    let identity = std::thread::Builder::new()
+        .name("identity".to_owned())
+        .spawn(Identity::generate)
+        .context("cannot start a thread")?;
     let ops = ops::bind(config.media_ops).await?;
     let ops_address = ops
         .local_addr()
         .context("cannot read the address of --media-ops")?;
     let listener = LinkListener::bind(&config.link).await?;
     let advertised = host::advertised_now(config);
-    let shards = Shards::start(config, &advertised)?;
+    let shards = Shards::start(config, &advertised, identity)?;
     let Shards {
         node,
         status,
@@ -88,15 +95,17 @@ async fn serve(args: &Args, config: &Config, level: LevelHandle) -> anyhow::Resu
     let (to_server, from_signals) = requests::channel(4);
     let (to_advertised, from_resolver) = watch::channel(advertised);
     let lifetime = Lifetime::new(Instant::now(), config.orphan_grace, config.drain_deadline);
+    let (asker, questions) = Asker::new();
     let surroundings = Surroundings {
         requests: from_signals,
         advertised: from_resolver,
         status: Arc::clone(&status),
+        questions,
     };
     let server = Server::new(listener, node, bell, hello, lifetime, surroundings);
     tokio::select! {
         () = server.run() => {}
-        () = ops::serve(ops, Arc::clone(&status)) => {}
+        () = ops::serve(ops, Arc::clone(&status), asker) => {}
         () = keep_resolving(config, to_advertised) => {}
         () = pass_signals(args, &mut signals, &level, to_server) => {}
     }
@@ -125,7 +134,11 @@ struct Shards {
 
 impl Shards {
     /// Binds the ports, starts the shards' threads and the handshake worker, and waits until all serve.
-    fn start(config: &Config, advertised: &Advertised) -> anyhow::Result<Shards> {
+    fn start(
+        config: &Config,
+        advertised: &Advertised,
+        identity: JoinHandle<Result<Identity, IdentityError>>,
+    ) -> anyhow::Result<Shards> {
         let decision = decide(config.edge).context(
             "--edge uring was asked for and does not work here: choose --edge auto or --edge mmsg",
         )?;
@@ -144,7 +157,10 @@ impl Shards {
             .collect::<Result<Vec<Waker>, _>>()
             .context("cannot make an eventfd: raise the limit of open files")?;
         let (link_end, shard_ends, handshake_end) = mesh(wakers.clone());
-        let identity = Identity::generate()?;
+        let Ok(identity) = identity.join() else {
+            bail!("making the DTLS certificate panicked: see the line above");
+        };
+        let identity = identity?;
         let fingerprint = identity.fingerprint();
         let handshake_slot = Arc::default();
         let statuses: Vec<ShardStatus> = link_end
@@ -201,7 +217,7 @@ impl Shards {
         let hello = Hello {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             boot_id: random()?,
-            features: Vec::new(),
+            features: vec![FEATURE_ACCEPT.to_owned()],
             fingerprint,
             shards: Vec::new(),
             limits: limits(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command as Program, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dataplane_api::command::{
     Admit, Close, Fingerprint, FingerprintHash, RemoteTransport, SessionPolicy, Setup,
@@ -23,6 +23,9 @@ use tokio_seqpacket::UnixSeqpacket;
 
 /// Longest wait for anything; only a failing test waits that long.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How soon the process is gone that is told to stop (domain.md, configuration).
+const STOP_MAX: Duration = Duration::from_secs(2);
 
 /// A running data plane. It ends with its standard input, so a test that fails leaves none behind.
 struct DataPlane {
@@ -57,6 +60,10 @@ impl DataPlane {
         let args = [&["--json", "--exit-with-stdin"], args].concat();
         let mut program = program(dir.path(), &args);
         program.stdin(Stdio::piped()).stderr(Stdio::inherit());
+        DataPlane::spawned(program, dir)
+    }
+
+    fn spawned(mut program: Program, dir: tempfile::TempDir) -> DataPlane {
         let mut child = program.spawn().expect("starts");
         // Taken out, because waiting for a child closes the input that it still has.
         let stdin = child.stdin.take().expect("a pipe");
@@ -281,9 +288,24 @@ async fn a_session_is_admitted_drained_and_the_process_ends() {
     let line = format!("lectern_shard_dropped_total{{shard=\"{shard}\",reason=\"demux\"}} 1");
     assert!(metrics.contains(&line), "{line}\n{metrics}");
 
+    for (path, word) in [
+        ("/debug/shards", "\"sessions\":1"),
+        (&format!("/debug/shards/{shard}"), "\"sessions\":1"),
+        ("/debug/sessions", "\"session\":\"2\""),
+        ("/debug/sessions/1", "\"session\":\"1\""),
+        ("/debug/link", "\"control_plane\":true"),
+    ] {
+        let (status, body) = plane.get(path);
+        assert_eq!(status, 200, "{path}: {body}");
+        assert!(body.contains(word), "{path}: {body}");
+    }
+    assert_eq!(plane.get("/debug/sessions/3").0, 404);
+
     plane.signal("TERM");
     client.refused_as_draining(4).await;
     assert_eq!(plane.get("/readyz").0, 503);
+    let (_, metrics) = plane.get("/metrics");
+    assert!(metrics.contains("lectern_draining 1\n"), "{metrics}");
     for session in [1, 2] {
         let close = Command::Close(Close {
             session: SessionId(session),
@@ -313,8 +335,19 @@ async fn a_second_sigterm_does_not_wait_for_sessions() {
     client.admitted(1, 1, 100).await;
     plane.signal("TERM");
     client.refused_as_draining(2).await;
+    let asked = Instant::now();
     plane.signal("TERM");
     assert_eq!(plane.ended().0.code(), Some(0));
+    assert!(asked.elapsed() < STOP_MAX, "{:?}", asked.elapsed());
+}
+
+#[test]
+fn a_sigterm_with_nobody_here_ends_at_once() {
+    let plane = DataPlane::start(&["--shards", "1", "--edge", "mmsg"]);
+    let asked = Instant::now();
+    plane.signal("TERM");
+    assert_eq!(plane.ended().0.code(), Some(0));
+    assert!(asked.elapsed() < STOP_MAX, "{:?}", asked.elapsed());
 }
 
 #[tokio::test]
@@ -322,8 +355,10 @@ async fn a_sigint_does_not_wait_for_sessions() {
     let plane = DataPlane::start(&["--shards", "1", "--edge", "mmsg"]);
     let client = Client::connect(&plane).await;
     client.admitted(1, 1, 100).await;
+    let asked = Instant::now();
     plane.signal("INT");
     assert_eq!(plane.ended().0.code(), Some(0));
+    assert!(asked.elapsed() < STOP_MAX, "{:?}", asked.elapsed());
 }
 
 #[test]
@@ -380,4 +415,38 @@ fn a_wrong_flag_ends_with_one_and_help_with_zero() {
         !String::from_utf8_lossy(&help.stdout).contains("exit-with-stdin"),
         "it is hidden"
     );
+}
+
+/// One span a session: a line when it leaves names it and its shard, in fields that stay.
+#[tokio::test]
+async fn the_log_names_the_session_that_left_and_why() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = dir.path().join("log");
+    let args = ["--json", "--exit-with-stdin", "--shards", "1"];
+    let mut program = program(dir.path(), &args);
+    let file = std::fs::File::create(&log).expect("a file");
+    program.stdin(Stdio::piped()).stderr(file);
+    let plane = DataPlane::spawned(program, dir);
+    let client = Client::connect(&plane).await;
+    let session = (1 << 40) + 7;
+    client.admitted(1, session, 100).await;
+    let close = Command::Close(Close {
+        session: SessionId(session),
+    });
+    client.order(2, close).await;
+    plane.signal("INT");
+    let (_, _dir) = plane.ended();
+    let text = std::fs::read_to_string(&log).expect("a log");
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"));
+    let left: Vec<Value> = lines
+        .filter(|line: &Value| line["message"] == "left")
+        .collect();
+    assert_eq!(left.len(), 1, "{text}");
+    assert_eq!(left[0]["reason"], "ordered");
+    assert_eq!(left[0]["level"], "INFO");
+    assert_eq!(left[0]["span"]["name"], "session");
+    assert_eq!(left[0]["span"]["session"], session.to_string());
+    assert_eq!(left[0]["span"]["shard"], 0);
 }

@@ -28,7 +28,7 @@ impl Shard {
                     return None;
                 }
                 let mut object = Object::default();
-                object.number("room", room.0);
+                object.handle("room", Some(room.0));
                 object.raw("sessions", &array(&sessions));
                 Some(object.finish())
             }
@@ -66,7 +66,7 @@ impl Shard {
             .filter_map(|&key| Some((key, self.tracks.get(key)?)))
             .map(|(key, track)| {
                 let mut object = Object::default();
-                object.number("track", track.id().0);
+                object.handle("track", Some(track.id().0));
                 object.text("mid", &track.spec.mid);
                 object.boolean("live", track.is_live());
                 object.number("layers", track.layers.len() as u64);
@@ -87,7 +87,7 @@ impl Shard {
                 let mut object = Object::default();
                 object.number("slot", slot.spec.slot.0.into());
                 object.text("mid", &slot.spec.mid);
-                object.optional("track", source.map(|track| track.id().0));
+                object.handle("track", source.map(|track| track.id().0));
                 object.optional("layer", slot.layer().map(u64::from));
                 object.number("packets_sent", slot.packets_sent);
                 object.number("payload_bytes_sent", slot.payload_bytes_sent);
@@ -95,8 +95,9 @@ impl Shard {
             })
             .collect();
         let mut object = Object::default();
-        object.number("session", session.id.0);
-        object.number("room", session.room.0);
+        object.handle("session", Some(session.id.0));
+        object.handle("room", Some(session.room.0));
+        object.boolean("awaits_answer", session.remote.is_none());
         object.boolean("connected", session.is_connected());
         object.text(
             "srtp",
@@ -128,6 +129,12 @@ impl Object {
             key,
             &value.map_or_else(|| "null".to_owned(), |value| value.to_string()),
         );
+    }
+
+    /// Handles are texts outside: not every reader's numbers have 64 bits.
+    fn handle(&mut self, key: &str, value: Option<u64>) {
+        let text = value.map_or_else(|| "null".to_owned(), |value| format!("\"{value}\""));
+        self.raw(key, &text);
     }
 
     fn boolean(&mut self, key: &str, value: bool) {

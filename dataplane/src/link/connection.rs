@@ -13,7 +13,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::sleep;
 use tokio_seqpacket::UnixSeqpacket;
 
-use super::outgoing::{Outgoing, Queued};
+use super::outgoing::{Outgoing, Queued, Waiting};
 use crate::mesh::ConnectionId;
 use crate::route::refused;
 
@@ -87,6 +87,11 @@ impl Connection {
             .with_outgoing(|outgoing| outgoing.push_event(shard, counter, event));
         self.shared.ready.notify_one();
         queued
+    }
+
+    /// How much waits to be written.
+    pub(super) fn waiting(&self) -> Waiting {
+        self.shared.with_outgoing(|outgoing| outgoing.waiting())
     }
 
     /// Closes the connection once what waits is written, or after a second.

@@ -17,5 +17,5 @@ mod server;
 
 pub use connection::Incoming;
 pub use listener::{LinkListener, may_connect};
-pub use outgoing::Outgoing;
+pub use outgoing::{Outgoing, Waiting};
 pub use server::{Server, Surroundings};

@@ -28,6 +28,19 @@ pub enum Queued {
 /// State events that may wait for one control plane: two a session of 2,000.
 pub(super) const EVENTS_WAITING_MAX: usize = 4_096;
 
+/// See [`Outgoing::waiting`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Replies, parts and state events, in order.
+    pub frames: usize,
+    /// State events among them.
+    pub events: usize,
+    /// Shards whose newest measurement waits.
+    pub measurements: usize,
+    /// A `ResyncNeeded` is among the frames.
+    pub resync: bool,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Outgoing {
@@ -54,12 +67,14 @@ impl Outgoing {
                 None => Queued::Waits,
             },
             Event::ResyncNeeded(_) => self.resync(shard, counter),
-            Event::Superseded(_) => self.wait(Frame::Event(shard, counter, event)),
+            // No snapshot says these, and each is said once.
+            Event::Superseded(_) | Event::Draining(_) => {
+                self.wait(Frame::Event(shard, counter, event))
+            }
             Event::SessionConnected(_)
             | Event::SessionClosed(_)
             | Event::TrackLive(_)
             | Event::TrackLayers(_)
-            | Event::Draining(_)
             | Event::TrackSilent(_) => {
                 if self.resync_waits {
                     Queued::Covered
@@ -86,6 +101,17 @@ impl Outgoing {
         Some(Frame::Event(shard, counter, Event::ShardStats(stats)))
     }
 
+    /// How much waits to be written.
+    #[must_use]
+    pub fn waiting(&self) -> Waiting {
+        Waiting {
+            frames: self.frames.len(),
+            events: self.events,
+            measurements: self.measurements.len(),
+            resync: self.resync_waits,
+        }
+    }
+
     fn wait(&mut self, event: Frame) -> Queued {
         self.events += 1;
         self.frames.push_back(event);
@@ -93,9 +119,10 @@ impl Outgoing {
     }
 
     fn resync(&mut self, shard: ShardIndex, counter: u64) -> Queued {
+        let is_event = |frame: &Frame| matches!(frame, Frame::Event(..));
         self.frames
-            .retain(|frame| !matches!(frame, Frame::Event(..)));
-        self.events = 0;
+            .retain(|frame| !is_event(frame) || is_in_no_snapshot(frame));
+        self.events = self.frames.iter().filter(|frame| is_event(frame)).count();
         self.resync_waits = true;
         let event = Event::ResyncNeeded(ResyncNeeded {});
         self.frames.push_back(Frame::Event(shard, counter, event));
@@ -103,10 +130,18 @@ impl Outgoing {
     }
 }
 
+/// Whether a frame is an event that a snapshot does not make up for.
+fn is_in_no_snapshot(frame: &Frame) -> bool {
+    matches!(
+        frame,
+        Frame::Event(_, _, Event::Superseded(_) | Event::Draining(_))
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use dataplane_api::Reply;
-    use dataplane_api::event::{CloseReason, SessionClosed, Superseded};
+    use dataplane_api::event::{CloseReason, Draining, SessionClosed, Superseded};
     use dataplane_api::ids::{OrderId, SessionId};
     use dataplane_api::reply::Pong;
 
@@ -210,5 +245,27 @@ mod tests {
                 Frame::Event(_, _, Event::Superseded(_))
             ]
         ));
+    }
+
+    #[test]
+    fn that_the_node_drains_is_said_before_and_behind_a_resync() {
+        let mut outgoing = Outgoing::default();
+        let draining = || Event::Draining(Draining {});
+        outgoing.push_event(SHARD, 0, draining());
+        outgoing.push_event(SHARD, 1, closed(1));
+        outgoing.push_event(SHARD, 2, Event::ResyncNeeded(ResyncNeeded {}));
+        outgoing.push_event(SHARD, 0, draining());
+        let waiting = outgoing.waiting();
+        assert_eq!((waiting.frames, waiting.events), (3, 2));
+        assert!(waiting.resync);
+        assert_eq!(
+            drain(&mut outgoing),
+            [
+                Frame::Event(SHARD, 0, draining()),
+                Frame::Event(SHARD, 2, Event::ResyncNeeded(ResyncNeeded {})),
+                Frame::Event(SHARD, 0, draining()),
+            ]
+        );
+        assert_eq!(outgoing.waiting(), Waiting::default());
     }
 }

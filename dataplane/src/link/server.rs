@@ -5,7 +5,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dataplane_api::event::{Hello, ShardInfo, Superseded};
+use dataplane_api::event::{Draining, Hello, ShardInfo, Superseded};
 use dataplane_api::ids::ShardIndex;
 use dataplane_api::reply::Unsupported;
 use dataplane_api::wire::Frame;
@@ -18,6 +18,8 @@ use super::connection::{Connection, Incoming};
 use super::listener::LinkListener;
 use super::outgoing::Queued;
 use crate::advertise::Advertised;
+use crate::debug::{self, Asked, LinkState, Question, Subject};
+use crate::journal;
 use crate::lifetime::{Lifetime, Phase};
 use crate::mesh::{ConnectionId, Ticket};
 use crate::node::{Node, Output};
@@ -52,6 +54,8 @@ pub struct Surroundings {
     pub advertised: watch::Receiver<Advertised>,
     /// What the ops port shows.
     pub status: Arc<Status>,
+    /// What the ops port asks.
+    pub questions: mpsc::Receiver<Question>,
 }
 
 /// The link server.
@@ -72,6 +76,8 @@ pub struct Server {
     /// The newest connection that has done neither yet, and when it has stayed.
     candidate: Option<(ConnectionId, Instant)>,
     next_connection: u64,
+    /// Questions of the ops port that a shard has not answered yet.
+    asked: Asked,
 }
 
 /// What woke the loop.
@@ -81,6 +87,7 @@ enum Wake {
     Reports,
     Request(Phase),
     Advertised,
+    Question(Question),
     Deadline,
 }
 
@@ -111,6 +118,7 @@ impl Server {
             candidate: None,
             // Zero is the node itself, see ConnectionId::NODE.
             next_connection: 1,
+            asked: Asked::default(),
         }
     }
 
@@ -138,6 +146,7 @@ impl Server {
                     let advertised = self.surroundings.advertised.borrow_and_update().clone();
                     self.node.set_advertised(advertised);
                 }
+                Wake::Question(question) => self.on_question(question),
                 Wake::Deadline => self.on_deadline(Instant::now()),
             }
         }
@@ -175,6 +184,7 @@ impl Server {
             Some(incoming) = self.inbox.recv() => Wake::Incoming(incoming),
             accepted = self.listener.accept() => Wake::Accepted(accepted),
             Ok(()) = self.surroundings.advertised.changed() => Wake::Advertised,
+            Some(question) = self.surroundings.questions.recv() => Wake::Question(question),
             () = timer => Wake::Deadline,
         }
     }
@@ -186,7 +196,7 @@ impl Server {
         let id = ConnectionId(self.next_connection);
         self.next_connection += 1;
         let connection = Connection::start(id, socket, self.to_inbox.clone());
-        connection.push(Frame::Hello(Box::new(self.hello())));
+        connection.push(Frame::Hello(Box::new(self.hello(id))));
         self.connections.insert(id, connection);
         self.candidate = Some((id, Instant::now() + CLAIM_DELAY));
     }
@@ -230,6 +240,10 @@ impl Server {
     }
 
     fn on_order(&mut self, ticket: Ticket, command: Command) {
+        if let Command::Drain(_) = command {
+            self.lifetime.on_request(Instant::now(), Phase::Draining);
+            self.show_phase();
+        }
         if let Some(reply) = self.node.on_order(ticket, command) {
             self.answer(ticket, reply);
         }
@@ -290,6 +304,9 @@ impl Server {
 
     fn dispatch(&mut self, output: Output) {
         match output {
+            Output::Reply(ticket, reply) if ticket.connection == ConnectionId::OPS => {
+                self.asked.on_reply(ticket.order, reply);
+            }
             Output::Reply(ticket, reply) => self.answer(ticket, reply),
             Output::Part(ticket, part) => {
                 if let Some(connection) = self.connections.get(&ticket.connection) {
@@ -297,6 +314,7 @@ impl Server {
                 }
             }
             Output::Event(shard, counter, event) => {
+                journal::on_event(shard, &event);
                 for connection in self.connections.values() {
                     match connection.push_event(shard, counter, event.clone()) {
                         Queued::Resync => {
@@ -311,9 +329,40 @@ impl Server {
         }
     }
 
+    fn on_question(&mut self, question: Question) {
+        match question.about {
+            Subject::Sessions => question.answer(debug::sessions(self.node.placement())),
+            Subject::Link => {
+                let connections = self
+                    .connections
+                    .iter()
+                    .map(|(&id, connection)| (id, connection.waiting()));
+                let link = LinkState {
+                    current: self.current,
+                    connections: connections.collect(),
+                    phase: self.lifetime.phase(),
+                };
+                question.answer(debug::link(&link, &self.node, &self.surroundings.status));
+            }
+            Subject::Inspect(what) => {
+                let Some(order) = self.asked.add(question) else {
+                    return;
+                };
+                let connection = ConnectionId::OPS;
+                let ticket = Ticket { connection, order };
+                if let Some(reply) = self.node.on_order(ticket, Command::Inspect(what)) {
+                    self.asked.on_reply(order, reply);
+                }
+            }
+        }
+    }
+
     fn show_phase(&mut self) {
-        if self.lifetime.phase() == Phase::Draining {
-            self.node.drain();
+        if self.lifetime.phase() >= Phase::Draining && self.node.drain() {
+            tracing::info!("draining: no session is admitted any more");
+            for connection in self.connections.values() {
+                connection.push_event(ShardIndex(0), 0, Event::Draining(Draining {}));
+            }
         }
         self.surroundings
             .status
@@ -323,7 +372,7 @@ impl Server {
             .set_sessions(self.node.placement().sessions());
     }
 
-    fn hello(&self) -> Hello {
+    fn hello(&self, connection: ConnectionId) -> Hello {
         let shards = self
             .node
             .shards()
@@ -335,6 +384,8 @@ impl Server {
             .collect();
         Hello {
             shards,
+            draining: self.node.is_draining(),
+            connection: connection.0,
             ..self.hello.clone()
         }
     }
