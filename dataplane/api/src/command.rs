@@ -32,7 +32,8 @@ pub enum Command {
     Inspect(Inspect),
     /// Everything the data plane holds, as many frames and a final marker.
     Snapshot(Snapshot),
-    /// Refuse new sessions from now on.
+    /// Refuse new sessions from now on, and end the process with the last one that is there (or at its drain
+    /// deadline), like SIGTERM. There is no way back.
     Drain(Drain),
     /// Answered by `Pong`.
     Ping(Ping),

@@ -190,7 +190,8 @@ pub struct TrackSilent {
     pub track: TrackId,
 }
 
-/// See [`Event::Draining`].
+/// See [`Event::Draining`]. Of the node and not of a shard: its shard and counter are 0, and no snapshot contains
+/// it. Said once a connection; who connects later reads [`Hello::draining`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Draining {}
