@@ -76,13 +76,15 @@ async fn what_nobody_knows_is_unknown() {
 async fn a_shard_that_hangs_holds_up_nobody() {
     let rig = rig().await;
     let (client, _) = Client::connect(&rig).await;
-    let questions: Vec<_> = (0..4 * QUESTIONS_MAX)
-        .map(|_| {
+    let mut questions = Vec::new();
+    for wave in 1..=4 {
+        for _ in 0..QUESTIONS_MAX {
             let asker = rig.asker.clone();
-            tokio::spawn(async move { asker.ask(SHARD).await })
-        })
-        .collect();
-    client.ping(1).await;
+            questions.push(tokio::spawn(async move { asker.ask(SHARD).await }));
+        }
+        // By now the link thread has seen them.
+        client.ping(wave).await;
+    }
     for question in questions {
         let answer = question.await.expect("no panic");
         assert!(matches!(answer, Answer::Unavailable(_)), "{answer:?}");

@@ -121,7 +121,7 @@ fn an_offer_nobody_answers_ends_like_a_session_nobody_uses() {
     let mut world = World::new(1);
     let silent = world.offer(Setup::Active, Habits::CHROMIUM);
     let late = world.offer(Setup::Active, Habits::CHROMIUM);
-    world.run_ms(ICE_TIMEOUT_US / 1_000 - 100);
+    world.run_ms(ICE_TIMEOUT_US / 1_000 - 1);
     let remote = answer(&world, late, Setup::Active);
     accept(&mut world, late, remote);
     world.run_ms(2_000);
