@@ -1,6 +1,7 @@
 // A Lectern node of its own for one test file: two processes, free ports, a data directory that goes
 // away with it.
 
+import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createWriteStream, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -74,16 +75,25 @@ export async function startNode({ openTokens = false, args = [] } = {}) {
     },
 
     /**
-     * The process that plays this part now; a restarted one has another number than the ready line says.
+     * Kills a process and waits until the one that replaces it serves.
      *
      * @param {"controlplane" | "dataplane"} part
+     * @returns {Promise<number>} Milliseconds from the one to the other.
      */
-    pid(part) {
-      const found = childrenOf(child.pid).find(({ words }) => isPart(words, part));
-      if (found === undefined) {
-        throw new Error(`there is no ${part} at the moment:\n${tail(log)}`);
+    async kill(part) {
+      const since = performance.now();
+      const killed = find(child.pid, part);
+      assert.ok(killed !== undefined, `there is no ${part} at the moment:\n${tail(log)}`);
+      process.kill(killed, "SIGKILL");
+      const back = async () => {
+        const now = find(child.pid, part);
+        return now !== undefined && now !== killed && (await serves(ready.ops)) && (await serves(ready.media_ops));
+      };
+      while (!(await back())) {
+        assert.ok(performance.now() - since < START_MS, `the ${part} is not back:\n${tail(log)}`);
+        await new Promise((settle) => setTimeout(settle, 5));
       }
-      return found.pid;
+      return performance.now() - since;
     },
 
     /** SIGTERM, as systemd and containers send it: the node drains. */
@@ -101,19 +111,6 @@ export async function startNode({ openTokens = false, args = [] } = {}) {
       rmSync(dataDir, { recursive: true, force: true });
     },
 
-    /** Resolves when both processes serve; to the milliseconds that took. */
-    async isReady(ms = START_MS) {
-      const since = performance.now();
-      while (performance.now() - since < ms) {
-        const answer = await fetch(`http://${ready.ops}/readyz`).catch(() => null);
-        if (answer?.status === 200) {
-          return performance.now() - since;
-        }
-        await new Promise((settle) => setTimeout(settle, 10));
-      }
-      throw new Error(`the node is not ready after ${ms} ms:\n${tail(log)}`);
-    },
-
     /** Ctrl-C. Resolves to the exit code; rejects when a process outlives it. */
     async stop() {
       child.kill("SIGINT");
@@ -126,6 +123,21 @@ export async function startNode({ openTokens = false, args = [] } = {}) {
       return outcome;
     },
   };
+}
+
+/** Whether the process behind this ops port may get traffic. */
+async function serves(ops) {
+  const answer = await fetch(`http://${ops}/readyz`).catch(() => null);
+  return answer?.status === 200;
+}
+
+/**
+ * The process that plays this part now; a restarted one has another number than the ready line says.
+ *
+ * @returns {number | undefined}
+ */
+function find(up, part) {
+  return childrenOf(up).find(({ words }) => isPart(words, part))?.pid;
 }
 
 function isPart(words, part) {
