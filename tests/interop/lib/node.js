@@ -75,16 +75,17 @@ export async function startNode({ openTokens = false, args = [] } = {}) {
     },
 
     /**
-     * Kills a process and waits until the one that replaces it serves.
+     * Ends a process and waits until the one that replaces it serves.
      *
      * @param {"controlplane" | "dataplane"} part
+     * @param {"SIGKILL" | "SIGTERM"} [how]
      * @returns {Promise<number>} Milliseconds from the one to the other.
      */
-    async kill(part) {
+    async kill(part, how = "SIGKILL") {
       const since = performance.now();
       const killed = find(child.pid, part);
       assert.ok(killed !== undefined, `there is no ${part} at the moment:\n${tail(log)}`);
-      process.kill(killed, "SIGKILL");
+      process.kill(killed, how);
       const back = async () => {
         const now = find(child.pid, part);
         return now !== undefined && now !== killed && (await serves(ready.ops)) && (await serves(ready.media_ops));

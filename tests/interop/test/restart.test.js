@@ -104,25 +104,30 @@ async function longestGap(page, sinceMs) {
   }, sinceMs);
 }
 
-it("the control plane is killed: nobody in the class notices, and others come in", async () => {
-  const before = await Promise.all(students().map(look));
-  const sinceMs = Date.now();
-  const backMs = await node.kill("controlplane");
-  await Promise.all(students().map((student) => shows(student, 40)));
-  for (const [index, student] of students().entries()) {
-    const { freezes, connections, words } = await look(student);
-    assert.equal(freezes - before[index].freezes, 0, "the picture froze");
-    assert.equal(connections, before[index].connections, "the page made a new connection");
-    assert.deepEqual(words, [], "something hung before the picture");
-    const gap = await longestGap(student, sinceMs);
-    assert.ok(gap.ms < GAP_MS, `${gap.ms.toFixed(0)} ms between two frames`);
-  }
-  await live(pages[0]);
-  const late = await open(`/watch/${ROOM}`);
-  await shows(late, 5);
-  await late.context().close();
-  console.log(`control plane killed: ready again after ${backMs.toFixed(0)} ms`);
-});
+for (const [how, words] of [
+  ["SIGKILL", "killed"],
+  ["SIGTERM", "replaced, as an upgrade does it"],
+]) {
+  it(`the control plane is ${words}: nobody in the class notices, and others come in`, async () => {
+    const before = await Promise.all(students().map(look));
+    const sinceMs = Date.now();
+    const backMs = await node.kill("controlplane", how);
+    await Promise.all(students().map((student) => shows(student, 40)));
+    for (const [index, student] of students().entries()) {
+      const { freezes, connections, words: hung } = await look(student);
+      assert.equal(freezes - before[index].freezes, 0, "the picture froze");
+      assert.equal(connections, before[index].connections, "the page made a new connection");
+      assert.deepEqual(hung, [], "something hung before the picture");
+      const gap = await longestGap(student, sinceMs);
+      assert.ok(gap.ms < GAP_MS, `${gap.ms.toFixed(0)} ms between two frames`);
+    }
+    await live(pages[0]);
+    const late = await open(`/watch/${ROOM}`);
+    await shows(late, 5);
+    await late.context().close();
+    console.log(`control plane ${how}: ready again after ${backMs.toFixed(0)} ms`);
+  });
+}
 
 it("the data plane is killed: teacher and students come back by themselves", async () => {
   await Promise.all(students().map(look));
