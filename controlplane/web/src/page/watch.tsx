@@ -124,10 +124,12 @@ function Stage(props: {
             )}
             <AudienceBadge viewers={props.viewers} />
           </div>
-          <GradeBadge
-            grade={props.grade}
-            figure={props.quality?.delay == null ? null : milliseconds(props.quality.delay.ms)}
-          />
+          {state.phase !== "away" && (
+            <GradeBadge
+              grade={props.grade}
+              figure={props.quality?.delay == null ? null : milliseconds(props.quality.delay.ms)}
+            />
+          )}
         </div>
       )}
       {playing && playback.blocked !== null && (
