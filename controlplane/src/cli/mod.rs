@@ -32,7 +32,8 @@ enum Command {
     /// Start a whole node: both processes, in the foreground
     ///
     /// Prints where to open the page, with fresh links to publish and to watch. A process that dies is
-    /// started again. Ctrl-C or SIGTERM stops both within two seconds.
+    /// started again. SIGTERM drains: nobody new is let in, and the node ends with its last session. Ctrl-C or
+    /// a second SIGTERM stops both within two seconds.
     #[command(after_help = "Example:\n  lectern up --http 127.0.0.1:8080 --open-tokens")]
     Up(NodeArgs),
     /// Run the control plane: HTTP, rooms, tokens

@@ -63,9 +63,9 @@ impl Program {
         self.words.push(word.to_owned());
     }
 
-    /// Gives a setting this value, whatever it had before.
+    /// Gives a setting this value, whatever it had before. `name` is the key or the flag.
     pub fn set(&mut self, name: &str, text: &str) {
-        let flag = name.replace('_', "-");
+        let flag = name.replace(['_', '.'], "-");
         self.settings.retain(|(other, _)| *other != flag);
         self.settings.push((flag, text.to_owned()));
     }

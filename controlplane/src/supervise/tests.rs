@@ -1,3 +1,5 @@
+use clap::CommandFactory;
+
 use super::*;
 use crate::config::Flags;
 use crate::supervise::child::tests::{PATIENCE, pid, script, start, starts, until, witness};
@@ -86,6 +88,19 @@ fn the_control_plane_gets_every_value_and_the_data_plane_its_own() {
             .iter()
             .all(|argument| !argument.starts_with("--http"))
     );
+}
+
+#[test]
+fn the_control_plane_knows_every_flag_that_it_is_given() {
+    let (config, layers) = Config::from_environment(&Flags::default(), []).unwrap();
+    let mut program = controlplane_program(&config, &layers).unwrap();
+    for setting in layers.settings() {
+        program.set(setting.key.name, "1");
+    }
+    let arguments = program.arguments();
+    let words = std::iter::once("lectern").chain(arguments.iter().map(String::as_str));
+    let known = crate::cli::Cli::command().try_get_matches_from(words);
+    assert!(known.is_ok(), "{known:?}");
 }
 
 /// A node of two scripts, with the directories of both.
