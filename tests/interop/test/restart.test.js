@@ -25,6 +25,7 @@ before(async () => {
   await live(teacher);
   pages.push(teacher, await open(`/watch/${ROOM}`), await open(`/watch/${ROOM}`));
   await Promise.all(students().map((student) => shows(student)));
+  await Promise.all(students().map((student) => watching(student, 2)));
 });
 afterEach(() => assert.deepEqual(complaints.splice(0), []));
 after(async () => {
@@ -76,6 +77,9 @@ async function open(path) {
 
 const live = (page) => page.getByRole("status").filter({ hasText: /^Live$/ }).waitFor();
 
+/** Resolves when the page tells how many watch, as the node counts them. */
+const watching = (page, count) => page.getByText(`${count} watching`).waitFor({ state: "attached" });
+
 /** Resolves when the page has shown `count` more frames. */
 async function shows(page, count = 20) {
   const before = await page.evaluate(() => window.watched.frames.length);
@@ -124,7 +128,13 @@ for (const [how, words] of [
     await live(pages[0]);
     const late = await open(`/watch/${ROOM}`);
     await shows(late, 5);
+    // Each page hears of it by its own events, which go on where they were.
+    await Promise.all(students().map((student) => watching(student, 3)));
     await late.context().close();
+    await Promise.all(students().map((student) => watching(student, 2)));
+    for (const student of students()) {
+      assert.deepEqual((await look(student)).words, [], "something hung before the picture");
+    }
     console.log(`control plane ${how}: ready again after ${backMs.toFixed(0)} ms`);
   });
 }
