@@ -63,7 +63,7 @@ impl Program {
         self.words.push(word.to_owned());
     }
 
-    /// Gives a setting this value, whatever it had before. `name` is the key or the flag.
+    /// Gives a setting this value, whatever it had before.
     pub fn set(&mut self, name: &str, text: &str) {
         let flag = name.replace(['_', '.'], "-");
         self.settings.retain(|(other, _)| *other != flag);
