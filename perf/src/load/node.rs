@@ -72,6 +72,8 @@ struct Pids {
 pub(crate) enum Grant {
     Publish,
     Subscribe,
+    /// For somebody who is neither of these and may end anybody's session.
+    Moderate,
 }
 
 impl Node {
@@ -193,9 +195,10 @@ pub(crate) fn token(
     grant: Grant,
     environment: &[(String, String)],
 ) -> anyhow::Result<String> {
-    let (role, flag) = match grant {
-        Grant::Publish => ("teacher", "--publish"),
-        Grant::Subscribe => ("viewer", "--subscribe"),
+    let (role, flag, who) = match grant {
+        Grant::Publish => ("teacher", "--publish", "publisher"),
+        Grant::Subscribe => ("viewer", "--subscribe", "viewer"),
+        Grant::Moderate => ("teacher", "--subscribe", "moderator"),
     };
     let mut command = Command::new(program);
     forget_settings(&mut command);
@@ -204,6 +207,8 @@ pub(crate) fn token(
         .arg("--data-dir")
         .arg(data)
         .args(["--role", role, "--room", room, flag])
+        // The same person each time: a later token opens the sessions of an earlier one.
+        .args(["--identity", &format!("{who}-of-{room}")])
         .envs(environment.iter().cloned())
         .stdin(Stdio::null())
         .output()

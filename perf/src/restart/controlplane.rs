@@ -17,7 +17,7 @@ use super::round::{Round, Told};
 use crate::load::patience::Patience;
 
 /// A calm window between two rounds.
-const CALM: Duration = Duration::from_millis(400);
+const CALM: Duration = Duration::from_millis(250);
 
 /// When in a window it happens, at the latest.
 const MOMENT_MAX: Duration = Duration::from_millis(250);
@@ -223,9 +223,8 @@ pub(crate) fn freeze(
         std::thread::sleep(length);
         hall.host.signal(Life::Controlplane, Signal::CONT)?;
         let woken = Instant::now();
-        let grown = self::memory(&hall.host)? - memory;
         round.figure("frozen_ms", milliseconds(length));
-        round.figure("grown_kib", grown);
+        round.figure("grown_kib", self::memory(&hall.host)? - memory);
         let back = back(hall, woken, &mut round, || Ok(true));
         round.tell("the API", back);
         if let Some(keepsakes) = keepsakes {

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::host::{Host, Life};
 use crate::cli::RestartArguments;
+use crate::cpu;
 use crate::interrupt;
 use crate::load::guest::Guest;
 use crate::load::http::{Answer, Http};
@@ -49,6 +50,15 @@ pub(crate) struct Seen {
     pub(crate) gap_ms: f64,
     /// What of a gap the publisher had not left itself.
     pub(crate) held_ms: f64,
+    /// How long threads of the data plane stood in line for a processor, all together.
+    pub(crate) waited_ms: f64,
+}
+
+/// A node that everybody has left.
+#[derive(Debug)]
+pub(crate) struct Emptied {
+    host: Host,
+    http: Http,
 }
 
 impl Hall {
@@ -106,6 +116,8 @@ impl Hall {
             interval: self.interval,
         };
         self.loader.begin(plan.window)?;
+        let node = self.host.pid(Life::Dataplane)?;
+        let before = cpu::of_process(node)?;
         let publishing = self.loader.begin_publishing(plan)?;
         let happened = happening(self);
         for publisher in self.loader.publishers() {
@@ -114,6 +126,7 @@ impl Hall {
         let published = publishing.end()?;
         let happened = happened?;
         std::thread::sleep(SETTLE);
+        let waited = cpu::of_process(node)?.since(before).wait;
         let counts = self.loader.collect()?;
         let expected = published.packets * self.viewers;
         let seen = Seen {
@@ -124,6 +137,7 @@ impl Hall {
             forged: counts.forged,
             gap_ms: counts.gap.as_secs_f64() * 1000.0,
             held_ms: counts.held.as_secs_f64() * 1000.0,
+            waited_ms: waited.as_secs_f64() * 1000.0,
         };
         Ok((seen, happened))
     }
@@ -178,16 +192,6 @@ impl Hall {
         http.request(method, &http.here(session), token, headers, body)
     }
 
-    /// JSON of an ops port.
-    ///
-    /// # Errors
-    /// When nobody answers, or with something else.
-    pub(crate) fn debug(&self, path: &str) -> anyhow::Result<Value> {
-        let url = format!("{}{path}", self.host.ops(Life::Controlplane));
-        let answer = self.load.http.request("GET", &url, "", &[], "")?;
-        serde_json::from_str(&answer.body).with_context(|| format!("GET {url}: {}", answer.status))
-    }
-
     /// Everybody leaves, as a page that is closed: publishers and viewers end their sessions. How many could
     /// not.
     pub(crate) fn leave(&self) -> usize {
@@ -200,27 +204,17 @@ impl Hall {
             .count()
     }
 
+    /// Who is there when nobody visits.
+    pub(crate) fn standing(&self) -> usize {
+        self.loader.sessions().len()
+    }
+
     /// Rooms the control plane knows, and connections in them; sessions of the data plane.
     ///
     /// # Errors
     /// When it does not say.
     pub(crate) fn census(&self) -> anyhow::Result<Census> {
-        let rooms = self.debug("/debug/rooms")?;
-        let rooms = rooms.as_array().context("/debug/rooms is no list")?;
-        let connections = rooms
-            .iter()
-            .map(|room| room["connections"].as_array().map_or(0, Vec::len));
-        let shard = self.debug("/debug/shards/0")?;
-        Ok(Census {
-            rooms: rooms.len(),
-            connections: connections.sum(),
-            sessions: usize::try_from(shard["sessions"].as_u64().context("no sessions")?)?,
-        })
-    }
-
-    /// Who is there when nobody visits.
-    pub(crate) fn standing(&self) -> usize {
-        self.loader.sessions().len()
+        Census::take(&self.host, &self.load.http)
     }
 
     /// Waits until `expected` holds of the census, at most `patience`; how long it took.
@@ -232,10 +226,73 @@ impl Hall {
         patience: Duration,
         expected: impl Fn(&Census) -> bool,
     ) -> anyhow::Result<Duration> {
+        Census::wait(&self.host, &self.load.http, patience, expected)
+    }
+
+    /// Sends everybody home.
+    pub(crate) fn empty(self) -> Emptied {
+        Emptied {
+            host: self.host,
+            http: self.load.http,
+        }
+    }
+}
+
+impl Emptied {
+    /// Waits until nothing remains, at most `patience`; how long it took from now.
+    ///
+    /// # Errors
+    /// With what remains.
+    pub(crate) fn wait(&self, patience: Duration) -> anyhow::Result<Duration> {
+        Census::wait(&self.host, &self.http, patience, |census| {
+            *census == Census::default()
+        })
+    }
+}
+
+/// What both processes hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Census {
+    pub(crate) rooms: usize,
+    pub(crate) connections: usize,
+    pub(crate) sessions: usize,
+}
+
+impl Census {
+    /// Takes it now.
+    ///
+    /// # Errors
+    /// When the control plane does not say.
+    fn take(host: &Host, http: &Http) -> anyhow::Result<Census> {
+        let debug = |path: &str| -> anyhow::Result<Value> {
+            let url = format!("{}{path}", host.ops(Life::Controlplane));
+            let answer = http.request("GET", &url, "", &[], "")?;
+            serde_json::from_str(&answer.body)
+                .with_context(|| format!("GET {url}: {}", answer.status))
+        };
+        let rooms = debug("/debug/rooms")?;
+        let rooms = rooms.as_array().context("/debug/rooms is no list")?;
+        let connections = rooms
+            .iter()
+            .map(|room| room["connections"].as_array().map_or(0, Vec::len));
+        let shard = debug("/debug/shards/0")?;
+        Ok(Census {
+            rooms: rooms.len(),
+            connections: connections.sum(),
+            sessions: usize::try_from(shard["sessions"].as_u64().context("no sessions")?)?,
+        })
+    }
+
+    fn wait(
+        host: &Host,
+        http: &Http,
+        patience: Duration,
+        expected: impl Fn(&Census) -> bool,
+    ) -> anyhow::Result<Duration> {
         let begun = Instant::now();
         loop {
             interrupt::check()?;
-            let census = self.census();
+            let census = Census::take(host, http);
             if census.as_ref().is_ok_and(&expected) {
                 return Ok(begun.elapsed());
             }
@@ -245,12 +302,4 @@ impl Hall {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
-}
-
-/// What both processes hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Census {
-    pub(crate) rooms: usize,
-    pub(crate) connections: usize,
-    pub(crate) sessions: usize,
 }

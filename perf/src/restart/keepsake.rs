@@ -41,6 +41,13 @@ impl Keepsakes {
         Ok(keepsakes)
     }
 
+    /// Both get a token that is valid now.
+    pub(crate) fn renew(&mut self, token: &str) {
+        for guest in [&mut self.moves, &mut self.leaves] {
+            token.clone_into(&mut guest.token);
+        }
+    }
+
     /// Does with both what their owners may do. What went wrong is told, and both are gone in the end.
     pub(crate) fn prove(self, hall: &Hall, faults: &mut Vec<String>) {
         let Keepsakes { moves, leaves } = self;

@@ -17,13 +17,13 @@ mod outcome;
 mod place;
 mod round;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
-use self::hall::Hall;
+use self::hall::{Emptied, Hall};
 use self::host::{Host, Options};
 use self::place::Place;
 use self::round::Told;
@@ -134,23 +134,37 @@ pub(crate) fn measure(arguments: &RestartArguments) -> anyhow::Result<Report> {
         random: StdRng::seed_from_u64(arguments.seed),
         progress: Progress::new(rounds.sum()),
     };
-    let mut all = Vec::new();
+    let (mut all, mut emptied) = (Vec::new(), Vec::new());
     for &chapter in chapters {
         let mut told = Told::new(chapter);
-        if let Err(error) = tell(&mut stage, &mut told) {
-            interrupt::check()?;
-            told.faults
-                .push(format!("the chapter ended early: {error:#}"));
+        match tell(&mut stage, &mut told) {
+            Ok(empty) => emptied.push((all.len(), empty)),
+            Err(error) => {
+                interrupt::check()?;
+                let fault = format!("the chapter ended early: {error:#}");
+                told.faults.push(fault);
+            }
         }
         all.push(told);
+    }
+    // A stream waits half a minute for its publisher: all nodes do that together.
+    stage.progress.doing("everybody has left".to_owned());
+    for (chapter, (emptied, place, since)) in emptied {
+        let told: &mut Told = &mut all[chapter];
+        match emptied.wait(EMPTY_MAX.saturating_sub(since.elapsed())) {
+            Ok(_) => told.empty_s = Some(since.elapsed().as_secs_f64()),
+            Err(error) => told.faults.push(format!("everybody has left: {error:#}")),
+        }
+        drop(emptied);
+        drop(place);
     }
     drop(stage.progress);
     outcome::conclude(arguments, &all, cores, &mut report);
     Ok(report)
 }
 
-/// A node of its own for each chapter, a full class in it, and an empty one in the end.
-fn tell(stage: &mut Stage<'_>, told: &mut Told) -> anyhow::Result<()> {
+/// A node of its own for each chapter, and a full class in it; the node, its place, and when everybody left.
+fn tell(stage: &mut Stage<'_>, told: &mut Told) -> anyhow::Result<(Emptied, Place, Instant)> {
     stage.options.log = stage.arguments.node_log.as_ref().map(|log| {
         let name = log.file_name().unwrap_or_default().to_string_lossy();
         log.with_file_name(format!("{}-{name}", told.chapter.word()))
@@ -184,12 +198,5 @@ fn tell(stage: &mut Stage<'_>, told: &mut Told) -> anyhow::Result<()> {
         told.faults
             .push(format!("{refused} sessions could not be ended"));
     }
-    let empty = hall.wait_for(EMPTY_MAX, |census| {
-        census.rooms == 0 && census.connections == 0 && census.sessions == 0
-    });
-    match empty {
-        Ok(after) => told.empty_s = Some(after.as_secs_f64()),
-        Err(error) => told.faults.push(format!("everybody has left: {error:#}")),
-    }
-    Ok(())
+    Ok((hall.empty(), place, Instant::now()))
 }

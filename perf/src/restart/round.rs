@@ -66,6 +66,7 @@ impl Round {
             "forged": self.seen.forged,
             "gap_ms": rounded(self.seen.gap_ms, 3),
             "held_ms": rounded(self.seen.held_ms, 3),
+            "waited_ms": rounded(self.seen.waited_ms, 3),
             "faults": self.faults,
         });
         if self.churned != Churned::default() {
