@@ -70,7 +70,8 @@ bench:
 	target/release/lectern-perf forward --viewers 50 --burst 12
 
 ## soak   the long form: classes by seed (SEEDS=n, or half of MINUTES=n, default 45), then fuzzing (FUZZ_SECONDS=n a target, else
-##        the other half, 10 with SEEDS); the summaries go to bench-results/soak
+##        the other half, 10 with SEEDS), then processes killed under a class (KILLS=n, default 200; about ten minutes; it
+##        ends in an error when a gate was missed); the summaries go to bench-results/soak
 soak:
 	@mkdir -p bench-results/soak
 	$(if $(SEEDS),SIM_SEEDS=$(SEEDS),SOAK_SECONDS=$$(( $(or $(MINUTES),45) * 30 ))) \
@@ -79,3 +80,6 @@ soak:
 	set -o pipefail; \
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),$(if $(SEEDS),10,$$(( $(or $(MINUTES),45) * 2 )))) \
 	$(CARGO) run -p fuzz --locked | tee bench-results/soak/$$(date -u +%F-%H%M%S)-fuzz.txt
+	$(CARGO) build --release -p perf -p controlplane -p dataplane --locked
+	target/release/lectern-perf restart --kills $(or $(KILLS),200) --media-kills $$(( $(or $(KILLS),200) / 4 )) --takeovers 20 \
+	--freeze 60 --json > bench-results/soak/$$(date -u +%F-%H%M%S)-restart.json

@@ -2,6 +2,8 @@
 //! the line missed its gate, whichever side of the bound is the good one. Ratios and times are drawn, and
 //! whatever was missed; the rest is told in a line.
 
+mod timeline;
+
 use std::fs;
 use std::path::Path;
 
@@ -20,6 +22,8 @@ struct Drawn {
     command: String,
     machine: Machine,
     gates: Vec<Bound>,
+    #[serde(default)]
+    rounds: Vec<serde_json::Value>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -120,7 +124,8 @@ fn bars(result: &Drawn) -> impl Iterator<Item = (&Bound, f64)> {
 
 fn panel_height(result: &Drawn) -> i32 {
     let rows = i32::try_from(bars(result).count()).unwrap_or(0);
-    HEADING_HEIGHT + ROW_HEIGHT * rows + 3 * MARGIN
+    let strips = timeline::height(&timeline::strips(&result.rounds));
+    HEADING_HEIGHT + ROW_HEIGHT * rows + strips + 3 * MARGIN
 }
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
@@ -178,7 +183,8 @@ fn panel(area: &Area<'_>, top: i32, result: &Drawn) -> Outcome<()> {
         14,
         FAINT,
         HPos::Left,
-    )
+    )?;
+    timeline::draw(area, row + MARGIN, &timeline::strips(&result.rounds))
 }
 
 /// Gates that have no bar.
@@ -200,11 +206,17 @@ fn others(result: &Drawn) -> String {
 /// Pixels of a bar.
 fn length(used: f64) -> i32 {
     let whole = f64::from(BOUND_AT - BARS_LEFT);
-    let pixels = used.clamp(0.0, USED_MAX) * whole;
-    (0..)
-        .take_while(|&pixel| f64::from(pixel) < pixels)
-        .last()
-        .unwrap_or(0)
+    Pixels::of(used.clamp(0.0, USED_MAX) * whole).0
+}
+
+/// Whole pixels below a length; a picture has a few thousand.
+struct Pixels(i32);
+
+impl Pixels {
+    fn of(length: f64) -> Pixels {
+        let pixels = (0..4 * WIDTH).take_while(|&pixel| f64::from(pixel) < length);
+        Pixels(pixels.last().unwrap_or(0))
+    }
 }
 
 /// Three digits are enough for a reader.

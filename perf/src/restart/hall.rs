@@ -3,12 +3,14 @@
 
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use serde_json::Value;
 
 use super::host::{Host, Life};
+use super::place::Place;
 use crate::cli::RestartArguments;
 use crate::cpu;
 use crate::interrupt;
@@ -23,6 +25,9 @@ use crate::srtp::Profile;
 
 /// What is still under way at the end of a window arrives within this.
 const SETTLE: Duration = Duration::from_millis(150);
+
+/// Everybody who has joined sees something within this.
+const PICTURE_MAX: Duration = Duration::from_secs(10);
 
 /// A window lasts as long as what happens in it, and no longer than this.
 const WINDOW_MAX: Duration = Duration::from_secs(300);
@@ -54,12 +59,9 @@ pub(crate) struct Seen {
     pub(crate) waited_ms: f64,
 }
 
-/// A node that everybody has left.
+/// A node that everybody has left, and somebody who watches it.
 #[derive(Debug)]
-pub(crate) struct Emptied {
-    host: Host,
-    http: Http,
-}
+pub(crate) struct Emptied(JoinHandle<anyhow::Result<Duration>>);
 
 impl Hall {
     /// Fills the rooms of a node.
@@ -90,14 +92,20 @@ impl Hall {
             patience: Patience::Outage,
         };
         let loader = Loader::start(load.clone())?;
-        Ok(Hall {
+        let hall = Hall {
             host,
             load,
             loader,
             viewers: arguments.viewers.into(),
             interval,
             windows: Cell::new(0),
-        })
+        };
+        let waiting = Instant::now();
+        while !hall.loader.first()?.iter().all(Option::is_some) {
+            anyhow::ensure!(waiting.elapsed() < PICTURE_MAX, "somebody sees nothing");
+            std::thread::sleep(SETTLE);
+        }
+        Ok(hall)
     }
 
     /// Counts every packet while `happening` goes on.
@@ -229,24 +237,28 @@ impl Hall {
         Census::wait(&self.host, &self.load.http, patience, expected)
     }
 
-    /// Sends everybody home.
-    pub(crate) fn empty(self) -> Emptied {
-        Emptied {
-            host: self.host,
-            http: self.load.http,
-        }
+    /// Nobody is here any more: the node is watched until nothing remains of the class, at most `patience`,
+    /// and ends; then its place may go.
+    pub(crate) fn empty(self, patience: Duration, place: Place) -> Emptied {
+        Emptied(std::thread::spawn(move || {
+            let nothing = |census: &Census| *census == Census::default();
+            drop(self.loader);
+            let took = Census::wait(&self.host, &self.load.http, patience, nothing);
+            drop(self.host);
+            drop(place);
+            took
+        }))
     }
 }
 
 impl Emptied {
-    /// Waits until nothing remains, at most `patience`; how long it took from now.
+    /// How long it took.
     ///
     /// # Errors
     /// With what remains.
-    pub(crate) fn wait(&self, patience: Duration) -> anyhow::Result<Duration> {
-        Census::wait(&self.host, &self.http, patience, |census| {
-            *census == Census::default()
-        })
+    pub(crate) fn wait(self) -> anyhow::Result<Duration> {
+        let took = self.0.join();
+        took.map_err(|_| anyhow::anyhow!("the watching thread panicked"))?
     }
 }
 

@@ -17,7 +17,7 @@ mod outcome;
 mod place;
 mod round;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use rand::SeedableRng as _;
@@ -147,24 +147,25 @@ pub(crate) fn measure(arguments: &RestartArguments) -> anyhow::Result<Report> {
         }
         all.push(told);
     }
-    // A stream waits half a minute for its publisher: all nodes do that together.
     stage.progress.doing("everybody has left".to_owned());
-    for (chapter, (emptied, place, since)) in emptied {
+    for (chapter, emptied) in emptied {
         let told: &mut Told = &mut all[chapter];
-        match emptied.wait(EMPTY_MAX.saturating_sub(since.elapsed())) {
-            Ok(_) => told.empty_s = Some(since.elapsed().as_secs_f64()),
-            Err(error) => told.faults.push(format!("everybody has left: {error:#}")),
+        match emptied.wait() {
+            Ok(after) => told.empty_s = Some(after.as_secs_f64()),
+            Err(error) => {
+                interrupt::check()?;
+                told.faults.push(format!("everybody has left: {error:#}"));
+            }
         }
-        drop(emptied);
-        drop(place);
     }
     drop(stage.progress);
     outcome::conclude(arguments, &all, cores, &mut report);
     Ok(report)
 }
 
-/// A node of its own for each chapter, and a full class in it; the node, its place, and when everybody left.
-fn tell(stage: &mut Stage<'_>, told: &mut Told) -> anyhow::Result<(Emptied, Place, Instant)> {
+/// A node of its own for each chapter, and a full class in it; in the end everybody leaves. What remains then
+/// is watched while the next chapter goes on: a stream waits half a minute for its publisher.
+fn tell(stage: &mut Stage<'_>, told: &mut Told) -> anyhow::Result<Emptied> {
     stage.options.log = stage.arguments.node_log.as_ref().map(|log| {
         let name = log.file_name().unwrap_or_default().to_string_lossy();
         log.with_file_name(format!("{}-{name}", told.chapter.word()))
@@ -198,5 +199,5 @@ fn tell(stage: &mut Stage<'_>, told: &mut Told) -> anyhow::Result<(Emptied, Plac
         told.faults
             .push(format!("{refused} sessions could not be ended"));
     }
-    Ok((hall.empty(), place, Instant::now()))
+    Ok(hall.empty(EMPTY_MAX, place))
 }

@@ -54,9 +54,11 @@ pub(crate) fn conclude(
         ),
     ]);
     for told in all {
-        report
-            .rounds
-            .extend(told.rounds.iter().map(|round| round.value()));
+        report.rounds.extend(
+            told.rounds
+                .iter()
+                .map(|round| round.value(told.calm_gap_ms())),
+        );
         let figures = figures(told);
         report.table.push(line(told));
         report
@@ -95,13 +97,12 @@ fn back_of(chapter: Chapter) -> &'static str {
 
 fn line(told: &Told) -> String {
     let back = told.all(back_of(told.chapter));
-    let packets: u64 = told.rounds.iter().map(|round| round.seen.expected).sum();
     let longest = worst(told.rounds.iter().map(|round| round.seen.gap_ms));
     format!(
         "{:<12}{:>7}{:>12}{:>6}{:>10.1}{:>10.1}{:>10.1}{:>11.0}{:>10.0}{:>8}",
         told.chapter.word(),
         told.rounds.len(),
-        packets,
+        told.packets(),
         told.lost(),
         told.calm_gap_ms(),
         longest,
@@ -133,6 +134,7 @@ fn figures(told: &Told) -> Map<String, Value> {
         note(format!("{name}_max"), worst(values.iter().copied()));
         note(format!("{name}_p50"), median(values).unwrap_or(f64::NAN));
     }
+    figures.insert("packets".to_owned(), json!(told.packets()));
     figures.insert("rounds".to_owned(), json!(told.rounds.len()));
     figures.insert("lost".to_owned(), json!(told.lost()));
     figures.insert("wrong".to_owned(), json!(told.wrong()));

@@ -53,8 +53,8 @@ impl Round {
         }
     }
 
-    /// As it stands in the report.
-    pub(crate) fn value(&self) -> Value {
+    /// As it stands in the report; a gap in the calm may be this long.
+    pub(crate) fn value(&self, calm_gap_ms: f64) -> Value {
         let mut value = json!({
             "chapter": self.chapter.word(),
             "round": self.number,
@@ -65,6 +65,7 @@ impl Round {
             "foreign": self.seen.foreign,
             "forged": self.seen.forged,
             "gap_ms": rounded(self.seen.gap_ms, 3),
+            "added_ms": rounded((self.seen.gap_ms - calm_gap_ms).max(0.0), 3),
             "held_ms": rounded(self.seen.held_ms, 3),
             "waited_ms": rounded(self.seen.waited_ms, 3),
             "faults": self.faults,
@@ -128,6 +129,14 @@ impl Told {
         rounds.chain(self.calm.iter().map(|seen| seen.lost)).sum()
     }
 
+    /// Packets that should have come, in rounds and in the calm.
+    pub(crate) fn packets(&self) -> u64 {
+        let rounds = self.rounds.iter().map(|round| round.seen.expected);
+        rounds
+            .chain(self.calm.iter().map(|seen| seen.expected))
+            .sum()
+    }
+
     /// Packets that came and should not have.
     pub(crate) fn wrong(&self) -> u64 {
         let rounds = self.rounds.iter().map(|round| round.seen);
@@ -182,7 +191,7 @@ mod tests {
         assert_eq!(told.all("never"), []);
         told.rounds[1].tell("it", Err(anyhow::anyhow!("broke")));
         assert_eq!(told.faults().collect::<Vec<_>>(), ["it: broke"]);
-        let value = told.rounds[1].value();
+        let value = told.rounds[1].value(told.calm_gap_ms());
         assert_eq!(value["ready_ms"], 70.0);
         assert_eq!(value["faults"][0], "it: broke");
     }
