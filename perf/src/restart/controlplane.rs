@@ -7,13 +7,13 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 use rustix::process::Signal;
 
-use super::Stage;
 use super::churn;
 use super::hall::Hall;
 use super::health::Health;
 use super::host::{Host, Life};
 use super::keepsake::{Keepsakes, end, picture};
 use super::round::{Round, Told};
+use super::{Chapter, Stage};
 use crate::load::patience::Patience;
 
 /// A calm window between two rounds.
@@ -167,10 +167,8 @@ fn replacements(
         let mut round = Round::new(told.chapter, number, begun.elapsed().as_secs_f64());
         let keepsakes = keep(hall, &mut stage.random, &mut round)?;
         let moment = moment(&mut stage.random);
-        let next = match told.chapter {
-            super::Chapter::Upgrade => stage.arguments.next.as_deref(),
-            _ => None,
-        };
+        let next = stage.arguments.next.as_deref();
+        let next = next.filter(|_| told.chapter == Chapter::Upgrade);
         let (seen, ()) = hall.window(|hall| {
             std::thread::sleep(moment);
             let begun = Instant::now();

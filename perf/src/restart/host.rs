@@ -42,7 +42,7 @@ pub(crate) struct Options {
 #[derive(Debug)]
 pub(crate) enum Host {
     /// A supervisor restarts what dies.
-    Supervised(Node),
+    Supervised(Box<Node>),
     /// Nobody does.
     Units(Box<Units>),
 }
@@ -97,7 +97,7 @@ impl Host {
             log: options.log.clone(),
             log_level: "info",
         };
-        Ok(Host::Supervised(Node::start(&options)?))
+        Ok(Host::Supervised(Box::new(Node::start(&options)?)))
     }
 
     /// A data plane, and a control plane whose data is in `data`, or in a directory of its own.

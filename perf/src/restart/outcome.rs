@@ -14,9 +14,9 @@ use crate::stats::{median, rounded};
 /// What a control plane may add to a gap at a viewer, milliseconds.
 const GAP_MS: f64 = 20.0;
 
-/// What the data plane's memory may grow by while nobody listens to it, KiB: the queue to the control plane
-/// and a little.
-const GROWN_KIB: f64 = 4096.0;
+/// What the data plane's memory may grow by while nobody listens to it, KiB: its histories fill up in the
+/// first seconds of a class (16 MiB here), and the queue to the control plane is bounded.
+const GROWN_KIB: f64 = 32_768.0;
 
 /// Writes table, medians, gates and rounds of all chapters into the report.
 pub(crate) fn conclude(
