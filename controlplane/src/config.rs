@@ -109,6 +109,8 @@ pub struct Config {
     pub open_tokens: bool,
     /// The room of a token request that names none.
     pub default_room: String,
+    /// PATCH of a session is taken without `If-Match`.
+    pub lenient_patch: bool,
     /// Most participants of a room; `None`: no limit.
     pub max_participants: Option<u32>,
     /// A stream without a packet for this long is closed.
@@ -192,6 +194,7 @@ impl Config {
             data_dir,
             open_tokens: layers.parse("open_tokens")?,
             default_room: layers.parse("default_room")?,
+            lenient_patch: layers.parse("whip.lenient_patch")?,
             max_participants: Some(layers.parse("max_participants")?).filter(|limit| *limit > 0),
             stream_timeout_s: layers.parse("stream_timeout_s")?,
             room_idle_s: layers.parse("room_idle_s")?,

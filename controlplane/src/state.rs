@@ -24,6 +24,8 @@ pub struct Shared {
     pub registry: Registry,
     /// Whether new sessions are taken.
     pub health: Health,
+    /// PATCH of a session is taken without `If-Match` (`whip.lenient_patch`).
+    pub lenient_patch: bool,
     /// External STUN and TURN servers, told to every client.
     pub ice_servers: Vec<IceServer>,
     /// This node's uuid: the origin of what is published here (contracts.md 2).

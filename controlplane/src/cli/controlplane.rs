@@ -112,6 +112,7 @@ async fn serve(args: &ControlplaneArgs, config: &Config, level: &Level) -> anyho
         node: node.clone(),
         registry: registry.clone(),
         health: health.clone(),
+        lenient_patch: config.lenient_patch,
         ice_servers,
         node_id: node_id.into_bytes(),
     });

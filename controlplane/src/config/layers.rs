@@ -285,7 +285,7 @@ impl Layers {
                     path: path.clone(),
                     message: error.to_string(),
                 })?;
-        for (name, value) in values {
+        for (name, value) in dotted(values) {
             let Some(key) = table::find(&name) else {
                 return Err(ConfigError::UnknownKey {
                     path,
@@ -303,6 +303,24 @@ impl Layers {
         self.file = Some(path);
         Ok(())
     }
+}
+
+/// The file's keys with those of tables by their dotted names. A table that no setting stands in is a
+/// value of the wrong kind, and is left for the caller to refuse.
+fn dotted(values: toml::Table) -> Vec<(String, toml::Value)> {
+    let mut flat = Vec::with_capacity(values.len());
+    for (name, value) in values {
+        if let toml::Value::Table(inner) = &value
+            && table::find(&name).is_none()
+        {
+            let of =
+                |(key, value): (&String, &toml::Value)| (format!("{name}.{key}"), value.clone());
+            flat.extend(inner.iter().map(of));
+        } else {
+            flat.push((name, value));
+        }
+    }
+    flat
 }
 
 /// The value as flag and environment would spell it.

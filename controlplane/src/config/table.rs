@@ -4,8 +4,8 @@
 /// One setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
-    /// As the file spells it. The flag is `--` + the name with `-` for `_`; the environment variable is
-    /// `LECTERN_` + the name in capitals.
+    /// As the file spells it; `table.name` stands in a table. The flag is `--` + the name with `-` for `_`
+    /// and `.`; the environment variable is `LECTERN_` + the name in capitals with `_` for `.`.
     pub name: &'static str,
     /// What stands for the value in help texts.
     pub value_name: &'static str,
@@ -21,13 +21,14 @@ impl Key {
     /// The long flag without its dashes.
     #[must_use]
     pub fn flag(&self) -> String {
-        self.name.replace('_', "-")
+        self.name.replace(['_', '.'], "-")
     }
 
     /// The environment variable.
     #[must_use]
     pub fn variable(&self) -> String {
-        format!("{VARIABLE_PREFIX}{}", self.name.to_ascii_uppercase())
+        let name = self.name.replace('.', "_").to_ascii_uppercase();
+        format!("{VARIABLE_PREFIX}{name}")
     }
 }
 
@@ -57,7 +58,7 @@ impl Key {
 }
 
 /// The settings, in the order in which `lectern check` prints them.
-pub const KEYS: [Key; 25] = [
+pub const KEYS: [Key; 26] = [
     key("http", "ADDR:PORT", "0.0.0.0:8080", "Where pages, WHIP, WHEP and the API are served"),
     key("tls_cert", "FILE", "", "Certificate chain (PEM); with --tls-key the node serves HTTPS. Reread on SIGHUP")
         .unset("plain HTTP"),
@@ -81,6 +82,7 @@ pub const KEYS: [Key; 25] = [
     key("data_dir", "DIR", "", "Where keys and database live").unset("$STATE_DIRECTORY, else ./lectern-data"),
     key("open_tokens", "BOOL", "false", "Give a token to everyone who asks; only with --http on a loopback address"),
     key("default_room", "ROOM", "live", "Room of a token request that names none"),
+    key("whip.lenient_patch", "BOOL", "false", "Take a PATCH of a session without If-Match, which older WHIP and WHEP clients send"),
     key("max_participants", "N", "0", "Most participants of a room; 0 is no limit"),
     key("stream_timeout_s", "SECONDS", "3600", "A stream without a packet for this long is closed"),
     key("room_idle_s", "SECONDS", "300", "A room that is empty for this long ends its run"),
@@ -90,11 +92,11 @@ pub const KEYS: [Key; 25] = [
     key("log_level", "LEVEL", "info", "error, warn, info, debug, trace, or a filter such as info,controlplane=debug. Reread on SIGHUP"),
 ];
 
-/// The setting with this name, spelled with `_` or `-`.
+/// The setting with this name, spelled with `_`, `-` or `.`.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Key> {
-    let name = name.replace('-', "_");
-    KEYS.iter().find(|key| key.name == name)
+    let name = name.replace(['-', '.'], "_");
+    KEYS.iter().find(|key| key.name.replace('.', "_") == name)
 }
 
 /// The setting that someone who wrote `name` most likely meant.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::table::KEYS;
+use crate::config::table::{KEYS, Key};
 
 const EXAMPLE: &str = include_str!("../../lectern.example.toml");
 
@@ -267,4 +267,30 @@ fn the_configuration_file_can_be_named_by_the_environment() {
     )
     .unwrap();
     assert_eq!(config.max_participants, Some(7));
+}
+
+#[test]
+fn a_key_of_a_table_is_one_setting_whoever_spells_it() {
+    let lenient = |case: Case| case.load().unwrap().0.lenient_patch;
+    assert!(!lenient(Case::file("")));
+    for text in [
+        "[whip]\nlenient_patch = true",
+        "whip.lenient_patch = true",
+        "\"whip.lenient_patch\" = true",
+    ] {
+        assert!(lenient(Case::file(text)), "{text}");
+    }
+    assert!(lenient(
+        Case::file("").variable("LECTERN_WHIP_LENIENT_PATCH", "true")
+    ));
+    assert!(lenient(Case::file("").flag("whip-lenient-patch", "true")));
+    assert_eq!(
+        table::find("whip.lenient_patch").map(Key::flag).as_deref(),
+        Some("whip-lenient-patch")
+    );
+    let error = Case::file("[whip]\nlenient_patches = true").error();
+    assert!(
+        error.contains("`whip.lenient_patches`") && error.contains("`whip.lenient_patch`"),
+        "{error}"
+    );
 }

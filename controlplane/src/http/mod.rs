@@ -1,6 +1,7 @@
 //! The HTTP surface: thin handlers that parse, ask, answer.
 
 pub mod debug;
+mod events;
 pub mod farewell;
 mod gate;
 pub mod health;

@@ -1,19 +1,22 @@
-//! Session URLs: trickle and ICE restart by PATCH, the end by DELETE (RFC 9725 sections 4.3 and 4.4).
+//! Session URLs: trickle, ICE restart and the answer to a counter-offer by PATCH, the end by DELETE (RFC
+//! 9725 sections 4.2 and 4.3).
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use dataplane_api::Command;
-use dataplane_api::command::RestartIce;
+use dataplane_api::command::{Accept, RestartIce};
 
 use super::layers::{BODY_BYTES_MAX, read_body};
 use super::problem::Problem;
-use super::signaling::{SDP_FRAGMENT, SessionAddress, admitted, require_type, token};
+use super::signaling::{
+    SDP, SDP_FRAGMENT, SessionAddress, admitted, has_type, require_type, token,
+};
 use crate::auth::bearer::claims_of_session;
 use crate::rooms::tag::SessionTag;
 use crate::rooms::{Connection, Kind, StreamPath, new_etag};
-use crate::sdp::Fragment;
+use crate::sdp::{Acceptance, Fragment};
 use crate::state::AppState;
 
 /// That the session lives, and its ETag.
@@ -48,8 +51,7 @@ pub(super) async fn delete(
     Ok(StatusCode::OK.into_response())
 }
 
-/// Trickle or restart: a known ufrag trickles, a new one restarts, whatever `If-Match` says beyond naming
-/// the present ICE session.
+/// Trickle or restart by the fragment's ufrag; on WHEP also the answer to our own offer.
 pub(super) async fn patch(
     kind: Kind,
     State(state): State<AppState>,
@@ -59,48 +61,111 @@ pub(super) async fn patch(
     body: Body,
 ) -> Result<Response, Problem> {
     let connection = owned(&state, kind, &address, &headers, &uri)?;
+    let SessionAddress(path, _) = &address;
+    let named = named(&headers, &connection.etag);
+    if kind == Kind::Whep && has_type(&headers, SDP) {
+        // The draft's players send no `If-Match` here, and there is one ICE session it could mean.
+        if named == Named::Another {
+            return Err(Problem::etag_stale());
+        }
+        let body = read_body(body, BODY_BYTES_MAX).await?;
+        return accept(&state, &path.room, connection, &body).await;
+    }
     require_type(&headers, SDP_FRAGMENT)?;
-    let if_match = headers
-        .get(header::IF_MATCH)
-        .ok_or_else(Problem::etag_missing)?;
-    if !matches(if_match, &connection.etag) {
-        return Err(Problem::etag_stale());
+    match named {
+        Named::Present => {}
+        Named::Nothing if state.lenient_patch => {}
+        Named::Nothing => return Err(Problem::etag_missing()),
+        Named::Another => return Err(Problem::etag_stale()),
     }
     let fragment = Fragment::parse(&read_body(body, BODY_BYTES_MAX).await?)?;
+    if connection.remote_ufrag.is_empty() {
+        return Err(Problem::unsupported_offer(
+            "This session waits for the answer to its offer: PATCH it as `application/sdp` first.",
+        ));
+    }
     if fragment.ufrag == connection.remote_ufrag {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let etag = new_etag();
-    let restarted = Connection {
-        remote_ufrag: fragment.ufrag.clone(),
-        etag: etag.clone(),
-        ..connection.clone()
+    restart(&state, &path.room, connection, fragment).await
+}
+
+/// RFC 9725 section 4.3.3. Whatever fails here leaves the ICE session and its ETag as they are.
+async fn restart(
+    state: &AppState,
+    room: &str,
+    connection: Connection,
+    fragment: Fragment,
+) -> Result<Response, Problem> {
+    let next = Connection {
+        etag: new_etag(),
+        remote_ufrag: fragment.ufrag,
+        ..connection
     };
-    let SessionAddress(StreamPath { room, .. }, _) = &address;
-    let restart = Command::RestartIce(RestartIce {
-        session: connection.session,
-        ufrag: fragment.ufrag.clone(),
+    let order = Command::RestartIce(RestartIce {
+        session: next.session,
+        ufrag: next.remote_ufrag.clone(),
         pwd: fragment.pwd,
-        tag: Some(SessionTag::new(room, &restarted).encode()),
+        tag: Some(SessionTag::new(room, &next).encode()),
     });
-    let admitted = admitted(state.node.order(restart).await)?;
-    state
-        .registry
-        .restarted(connection.session, fragment.ufrag, etag.clone());
-    let answer = connection
+    let admitted = admitted(state.node.order(order).await)?;
+    let answer = next
         .ice
         .fragment(&admitted.ufrag, &admitted.pwd, &admitted.candidates);
-    let content_type = HeaderValue::from_static(SDP_FRAGMENT);
     let headers = [
-        (header::ETAG, quoted(&etag)),
-        (header::CONTENT_TYPE, content_type),
+        (header::ETAG, quoted(&next.etag)),
+        (header::CONTENT_TYPE, HeaderValue::from_static(SDP_FRAGMENT)),
     ];
+    state
+        .registry
+        .restarted(next.session, next.remote_ufrag, next.etag);
     Ok((StatusCode::OK, headers, answer).into_response())
+}
+
+/// The answer to our own offer (draft-ietf-wish-whep-04 section 4.2.2). The same one twice is one; a
+/// session is never negotiated anew.
+async fn accept(
+    state: &AppState,
+    room: &str,
+    connection: Connection,
+    body: &[u8],
+) -> Result<Response, Problem> {
+    let acceptance = Acceptance::read(body, &connection.negotiated)?;
+    let ufrag = acceptance.transport.ufrag.clone();
+    let answered = || {
+        Problem::unsupported_offer(
+            "This session is negotiated already, and for good. A POST to the endpoint makes a new one.",
+        )
+    };
+    if connection.remote_ufrag == ufrag {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    if !connection.remote_ufrag.is_empty() {
+        return Err(answered());
+    }
+    let session = connection.session;
+    let mut next = Connection {
+        remote_ufrag: ufrag.clone(),
+        ..connection
+    };
+    next.slots
+        .retain(|(slot, _)| acceptance.slots.contains(slot));
+    let order = Command::Accept(Accept {
+        session,
+        remote: acceptance.transport,
+        tag: Some(SessionTag::new(room, &next).encode()),
+    });
+    admitted(state.node.order(order).await)?;
+    match state.registry.accepted(session, &ufrag, acceptance.slots) {
+        Ok(true) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Ok(false) => Err(answered()),
+        Err(_) => Err(Problem::unknown_session()),
+    }
 }
 
 /// The session behind a URL, if the token may act on it: its own person's, even when expired meanwhile,
 /// or a moderator's of its room.
-fn owned(
+pub(super) fn owned(
     state: &AppState,
     kind: Kind,
     SessionAddress(path, resource): &SessionAddress,
@@ -125,15 +190,33 @@ fn owned(
     Ok(connection)
 }
 
-/// RFC 9110 section 13.1.1: `*`, or a list with a strong match in it.
-fn matches(if_match: &HeaderValue, etag: &str) -> bool {
-    let Ok(text) = if_match.to_str() else {
-        return false;
-    };
-    text.trim() == "*"
-        || text
-            .split(',')
-            .any(|tag| tag.trim().trim_matches('"') == etag)
+/// What `If-Match` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Named {
+    /// The header is missing.
+    Nothing,
+    /// The present ICE session.
+    Present,
+    /// An earlier one, or a weak tag, which never matches.
+    Another,
+}
+
+/// RFC 9110 section 13.1.1: `*`, or a list with a strong match in it. `"*"`, as the examples of RFC 9725
+/// have it, is taken for `*`: no ETag of ours looks so.
+fn named(headers: &HeaderMap, etag: &str) -> Named {
+    let mut named = Named::Nothing;
+    for value in headers.get_all(header::IF_MATCH) {
+        let tags = value.to_str().unwrap_or_default();
+        let matches = |tag: &str| {
+            let tag = tag.trim().trim_matches('"');
+            tag == "*" || tag == etag
+        };
+        if tags.split(',').any(matches) {
+            return Named::Present;
+        }
+        named = Named::Another;
+    }
+    named
 }
 
 fn quoted(etag: &str) -> HeaderValue {

@@ -1,6 +1,5 @@
 //! What WHIP and WHEP share: addresses, tokens, bodies, and the shape of an answer.
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
@@ -8,6 +7,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
+use bytes::Bytes;
 use dataplane_api::Reply;
 use dataplane_api::event::Hello;
 use dataplane_api::ids::SessionId;
@@ -15,13 +16,13 @@ use dataplane_api::reply::{Admitted, Refusal as MediaRefusal};
 
 use super::layers::{BODY_BYTES_MAX, read_body};
 use super::problem::Problem;
-use super::{gate, session, whep, whip};
+use super::{events, gate, session, whep, whip};
 use crate::auth::RoomClaims;
 use crate::auth::bearer::claims_for_join;
 use crate::auth::token::is_room_name;
 use crate::node::LinkError;
 use crate::rooms::{Connection, Kind, MAIN, Refusal, ResourceId, StreamPath, new_etag};
-use crate::sdp::{IceSection, Local, Offer, SDP_BYTES_MAX, SdpError};
+use crate::sdp::{IceSection, Local, SDP_BYTES_MAX, SdpError};
 use crate::state::AppState;
 
 pub(super) const SDP: &str = "application/sdp";
@@ -36,6 +37,7 @@ const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 /// /whip/{room}[/{name}]          /{room}[/{name}]/whip          publish
 /// /whep/{room}[/{name}]          /{room}[/{name}]/whep          watch
 /// /whip/{room}/{name}/{id}       /whep/{room}/{name}/{id}       one session
+/// /whep/{room}/{name}/{id}/sse[/{stream}]                       its events
 /// ```
 pub fn routes(state: AppState) -> Router {
     let mut router = Router::new();
@@ -63,6 +65,19 @@ pub fn routes(state: AppState) -> Router {
     router
         .route("/whip/{room}/{name}/{id}", session_routes(Kind::Whip))
         .route("/whep/{room}/{name}/{id}", session_routes(Kind::Whep))
+        .route(
+            "/whep/{room}/{name}/{id}/sse",
+            post(events::create)
+                .get(events::read_all)
+                .options(options_of_events),
+        )
+        .route(
+            "/whep/{room}/{name}/{id}/sse/{stream}",
+            get(events::read)
+                .delete(events::delete)
+                .options(options_of_event_stream),
+        )
+        .layer(Extension(events::EventStreams::default()))
         .route_layer(middleware::from_fn_with_state(state.clone(), gate::settled))
         .with_state(state)
 }
@@ -75,7 +90,7 @@ fn session_routes(kind: Kind) -> axum::routing::MethodRouter<AppState> {
         .delete(move |state, address, headers, uri| {
             session::delete(kind, state, address, headers, uri)
         })
-        .options(options_of_session)
+        .options(move |_: SessionAddress| async move { options_of_session(kind) })
 }
 
 /// RFC 9725 section 4.2: a client learns here what to POST.
@@ -87,12 +102,33 @@ async fn options_of_endpoint(_: EndpointAddress) -> impl IntoResponse {
     )
 }
 
-async fn options_of_session(_: SessionAddress) -> impl IntoResponse {
+fn options_of_session(kind: Kind) -> impl IntoResponse {
     let allow = "OPTIONS, GET, HEAD, PATCH, DELETE";
     (
         StatusCode::NO_CONTENT,
-        [(header::ALLOW, allow), (ACCEPT_PATCH, SDP_FRAGMENT)],
+        [(header::ALLOW, allow), (ACCEPT_PATCH, accept_patch(kind))],
     )
+}
+
+async fn options_of_events(_: SessionAddress) -> impl IntoResponse {
+    let allow = "OPTIONS, GET, HEAD, POST";
+    (
+        StatusCode::NO_CONTENT,
+        [(header::ALLOW, allow), (ACCEPT_POST, "application/json")],
+    )
+}
+
+async fn options_of_event_stream(_: EventsAddress) -> impl IntoResponse {
+    let allow = "OPTIONS, GET, HEAD, DELETE";
+    (StatusCode::NO_CONTENT, [(header::ALLOW, allow)])
+}
+
+/// What a PATCH of a session may carry: a WHEP session may be waiting for the answer to our offer.
+fn accept_patch(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Whip => SDP_FRAGMENT,
+        Kind::Whep => "application/trickle-ice-sdpfrag, application/sdp",
+    }
 }
 
 /// The stream an endpoint's URL names; `main` when it names only the room.
@@ -103,11 +139,15 @@ pub(super) struct EndpointAddress(pub(super) StreamPath);
 #[derive(Debug)]
 pub(super) struct SessionAddress(pub(super) StreamPath, pub(super) ResourceId);
 
+/// A session, and the last segment of the URL of one of its event streams.
+#[derive(Debug)]
+pub(super) struct EventsAddress(pub(super) SessionAddress, pub(super) String);
+
 impl<S: Send + Sync> FromRequestParts<S> for EndpointAddress {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<EndpointAddress, Problem> {
-        let (path, _) = address(parts, state).await?;
+        let Address { path, .. } = address(parts, state).await?;
         Ok(EndpointAddress(path))
     }
 }
@@ -116,16 +156,33 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionAddress {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<SessionAddress, Problem> {
-        let (path, id) = address(parts, state).await?;
+        let Address { path, id, .. } = address(parts, state).await?;
         Ok(SessionAddress(path, id.ok_or_else(Problem::no_route)?))
     }
 }
 
+impl<S: Send + Sync> FromRequestParts<S> for EventsAddress {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<EventsAddress, Problem> {
+        let Address { path, id, events } = address(parts, state).await?;
+        let session = SessionAddress(path, id.ok_or_else(Problem::no_route)?);
+        Ok(EventsAddress(
+            session,
+            events.ok_or_else(Problem::no_route)?,
+        ))
+    }
+}
+
+/// What a URL of ours may name.
+struct Address {
+    path: StreamPath,
+    id: Option<ResourceId>,
+    events: Option<String>,
+}
+
 /// Names are compared as they stand in the path, without decoding: a name has no character that needs it.
-async fn address<S: Send + Sync>(
-    parts: &mut Parts,
-    state: &S,
-) -> Result<(StreamPath, Option<ResourceId>), Problem> {
+async fn address<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Address, Problem> {
     let params = RawPathParams::from_request_parts(parts, state)
         .await
         .map_err(|_| Problem::no_route())?;
@@ -133,18 +190,19 @@ async fn address<S: Send + Sync>(
         room: String::new(),
         name: MAIN.to_owned(),
     };
-    let mut id = None;
+    let (mut id, mut events) = (None, None);
     for (key, value) in &params {
         match key {
             "room" => path.room = value.to_owned(),
             "name" => path.name = value.to_owned(),
+            "stream" => events = Some(value.to_owned()),
             _ => id = Some(ResourceId::presented(value)),
         }
     }
     if !is_room_name(&path.room) || !is_room_name(&path.name) {
         return Err(Problem::no_route());
     }
-    Ok((path, id))
+    Ok(Address { path, id, events })
 }
 
 /// Who asks for a new session, and that their token opens the room.
@@ -170,13 +228,14 @@ pub(super) fn newcomer(
     Ok(claims)
 }
 
-/// The connection that an offer asks for; a viewer's slots are still missing.
+/// The connection that is asked for; a viewer's slots are still missing. `remote_ufrag` is empty when the
+/// node offers.
 pub(super) fn connection(
     state: &AppState,
     kind: Kind,
     path: &StreamPath,
     claims: &RoomClaims,
-    offer: &Offer,
+    remote_ufrag: &str,
     ice: IceSection,
 ) -> Connection {
     let rights = claims.rights();
@@ -189,11 +248,12 @@ pub(super) fn connection(
         role: claims.role,
         counted: !rights.hidden && !rights.recorder,
         etag: new_etag(),
-        remote_ufrag: offer.transport.ufrag.clone(),
+        remote_ufrag: remote_ufrag.to_owned(),
         ice,
         tracks_planned: 0,
         formats: Vec::new(),
         slots: Vec::new(),
+        negotiated: Vec::new(),
         admitted: false,
         connected: false,
     }
@@ -215,10 +275,18 @@ pub(super) fn token<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str>
         .map(|(_, token)| token)
 }
 
-/// The offer in a body.
-pub(super) async fn offer(headers: &HeaderMap, body: Body) -> Result<Offer, Problem> {
-    require_type(headers, SDP)?;
-    Ok(Offer::parse(&read_body(body, BODY_BYTES_MAX).await?)?)
+/// The bytes of an SDP body. Nothing at all is of every type.
+pub(super) async fn sdp_body(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+    let bytes = read_body(body, BODY_BYTES_MAX).await?;
+    if !bytes.is_empty() {
+        require_type(headers, SDP)?;
+    }
+    Ok(bytes)
+}
+
+/// The media type, without its parameters.
+pub(super) fn has_type(headers: &HeaderMap, expected: &str) -> bool {
+    require_type(headers, expected).is_ok()
 }
 
 /// The media type, without its parameters.
@@ -296,25 +364,25 @@ pub(super) fn local<'a>(
 /// 201 with the answer (RFC 9725 section 4.2).
 pub(super) fn created(
     state: &AppState,
-    kind: Kind,
     path: &StreamPath,
-    resource: &ResourceId,
-    etag: &str,
+    connection: &Connection,
     answer: String,
 ) -> Response {
-    let location = format!("/{}/{path}/{}", kind.as_str(), resource.as_str());
+    let kind = connection.kind;
+    let location = format!("/{}/{path}/{}", kind.as_str(), connection.resource.as_str());
     let mut response = (StatusCode::CREATED, answer).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(ACCEPT_PATCH, HeaderValue::from_static(SDP_FRAGMENT));
+    let accept_patch = accept_patch(kind);
+    headers.insert(ACCEPT_PATCH, HeaderValue::from_static(accept_patch));
     let text = |value: &str| HeaderValue::from_str(value).ok();
     headers.extend(text(&location).map(|value| (header::LOCATION, value)));
-    headers.extend(text(&format!("\"{etag}\"")).map(|value| (header::ETAG, value)));
-    for link in state.ice_servers.iter().flat_map(|server| server.links()) {
-        if let Some(value) = text(&link) {
-            headers.append(header::LINK, value);
-        }
+    headers.extend(text(&format!("\"{}\"", connection.etag)).map(|value| (header::ETAG, value)));
+    let ice = state.ice_servers.iter().flat_map(|server| server.links());
+    let events = (kind == Kind::Whep).then(|| events::link(&location));
+    for value in ice.chain(events).filter_map(|link| text(&link)) {
+        headers.append(header::LINK, value);
     }
     response
 }

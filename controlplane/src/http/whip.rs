@@ -10,15 +10,17 @@ use dataplane_api::ids::{SessionId, TrackId};
 use dataplane_api::media::MediaKind;
 use uuid::Uuid;
 
+use super::layers::{BODY_BYTES_MAX, read_body};
 use super::problem::Problem;
 use super::signaling::{
-    EndpointAddress, admitted, connection, created, done, local, newcomer, offer, refusal,
+    EndpointAddress, SDP, admitted, connection, created, done, local, newcomer, refusal,
+    require_type,
 };
 use crate::auth::{Rights, Source};
 use crate::node::Pending;
 use crate::rooms::tag::{SessionTag, TrackTag};
 use crate::rooms::{Connection, Input, Kind, Track};
-use crate::sdp::{self, PublishPlan};
+use crate::sdp::{self, Offer, PublishPlan};
 use crate::state::AppState;
 
 /// RFC 9725 section 4.2: 2xx without a body.
@@ -42,22 +44,22 @@ pub(super) async fn post(
             "Publishing needs a token with `video.canPublish`.",
         ));
     }
-    let offer = offer(&headers, body).await?;
+    require_type(&headers, SDP)?;
+    let offer = Offer::parse(&read_body(body, BODY_BYTES_MAX).await?)?;
     let plan = sdp::publish(&offer)?;
     check_sources(&rights, &plan)?;
     let hello = state.node.hello().ok_or_else(Problem::media_down)?;
 
-    let ice = plan.ice_section();
+    let (ice, ufrag) = (plan.ice_section(), &offer.transport.ufrag);
     let connection = Connection {
         tracks_planned: plan.tracks.len(),
-        ..connection(&state, Kind::Whip, &path, &claims, &offer, ice)
+        ..connection(&state, Kind::Whip, &path, &claims, ufrag, ice)
     };
     let session = connection.session;
-    let (resource, etag) = (connection.resource.clone(), connection.etag.clone());
     let tag = SessionTag::new(&path.room, &connection).encode();
     let admission = state
         .registry
-        .reserve(&path.room, connection)
+        .reserve(&path.room, connection.clone())
         .map_err(|why| refusal(&why, &path))?;
     let admit = Command::Admit(Admit {
         session,
@@ -79,7 +81,7 @@ pub(super) async fn post(
         .proceed(published)
         .map_err(|why| refusal(&why, &path))?;
     let answer = plan.answer(&local(&state, &hello, &admitted)?);
-    let response = created(&state, Kind::Whip, &path, &resource, &etag, answer);
+    let response = created(&state, &path, &connection, answer);
     admission.keep();
     tracing::info!(
         kind = "whip",

@@ -1,5 +1,6 @@
 //! One connection of a person: what its URL stands for.
 
+use dataplane_api::command::Slot;
 use dataplane_api::ids::{SessionId, SlotId};
 use dataplane_api::media::MediaKind;
 
@@ -47,7 +48,7 @@ pub struct Connection {
     pub counted: bool,
     /// Names its ICE session; changes with each restart.
     pub etag: String,
-    /// The peer's ufrag of that ICE session.
+    /// The peer's ufrag of that ICE session; empty while the node's own offer has no answer.
     pub remote_ufrag: String,
     /// What the answer to a restart repeats.
     pub ice: IceSection,
@@ -55,8 +56,10 @@ pub struct Connection {
     pub tracks_planned: usize,
     /// What a viewer's stream carries; empty of a publisher.
     pub formats: Formats,
-    /// Its slots, none for a publisher.
+    /// Its slots that may be filled, none for a publisher.
     pub slots: Vec<(SlotId, MediaKind)>,
+    /// Its slots as the data plane has them, those among them that an answer refused too.
+    pub negotiated: Vec<Slot>,
     /// The data plane has admitted it.
     pub admitted: bool,
     /// Media flows.

@@ -14,8 +14,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use dataplane_api::command::{Close, Source, Subscribe};
-use dataplane_api::ids::{RoomId, SessionId, TrackId};
+use dataplane_api::command::{Close, Source, Subscribe, Unsubscribe};
+use dataplane_api::ids::{RoomId, SessionId, SlotId, TrackId};
 use dataplane_api::{Command, Event};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -216,6 +216,33 @@ impl Registry {
         let pending = self.0.node.submit(Command::Close(Close { session }));
         self.on_session(&mut rooms, session, Input::Closed(session));
         pending
+    }
+
+    /// Remembers the answer to the node's own offer, and empties the slots that it refused. `false` when
+    /// another answer came first: that one counts.
+    ///
+    /// # Errors
+    /// [`Refusal::Gone`] when the session was closed meanwhile.
+    pub fn accepted(
+        &self,
+        session: SessionId,
+        ufrag: &str,
+        slots: Vec<SlotId>,
+    ) -> Result<bool, Refusal> {
+        let mut rooms = self.rooms();
+        let connection = rooms.connection(session).ok_or(Refusal::Gone)?;
+        if !connection.remote_ufrag.is_empty() {
+            return Ok(connection.remote_ufrag == ufrag);
+        }
+        let refused = connection.slots.iter().map(|(slot, _)| *slot);
+        for slot in refused.filter(|slot| !slots.contains(slot)) {
+            self.0
+                .node
+                .tell(Command::Unsubscribe(Unsubscribe { session, slot }));
+        }
+        let input = Input::Accepted(session, ufrag.to_owned(), slots);
+        self.on_session(&mut rooms, session, input);
+        Ok(true)
     }
 
     /// Remembers a done ICE restart.
@@ -451,10 +478,13 @@ impl Rooms {
     }
 
     fn kind_of(&self, session: SessionId) -> Option<Kind> {
+        self.connection(session).map(|of| of.kind)
+    }
+
+    fn connection(&self, session: SessionId) -> Option<&Connection> {
         let room = self.by_name.get(self.of_session.get(&session)?)?;
         room.connections()
             .find(|connection| connection.session == session)
-            .map(|of| of.kind)
     }
 }
 

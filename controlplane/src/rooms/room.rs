@@ -35,6 +35,8 @@ pub enum Input {
     Activity(TrackId, bool),
     /// Layers of a track came or went.
     Layers(TrackId, Vec<LayerState>),
+    /// The node's offer was answered: the remote ufrag, and the slots that the peer takes.
+    Accepted(SessionId, String, Vec<SlotId>),
     /// An ICE restart was done: new remote ufrag, new ETag.
     Restarted(SessionId, String, String),
     /// The data plane is another process: nothing of the old one lives.
@@ -139,6 +141,12 @@ impl Room {
             Input::Layers(track, layers) => {
                 for stream in self.streams.values_mut() {
                     stream.track_layers(track, &layers);
+                }
+            }
+            Input::Accepted(session, ufrag, slots) => {
+                if let Some(connection) = self.connections.get_mut(&session) {
+                    connection.remote_ufrag = ufrag;
+                    connection.slots.retain(|(slot, _)| slots.contains(slot));
                 }
             }
             Input::Restarted(session, ufrag, etag) => {

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use dataplane_api::command::Slot;
 use dataplane_api::media::{CodecId, MediaKind};
 use dataplane_api::snapshot::{SessionPart, TrackPart};
 
@@ -48,6 +49,9 @@ pub struct SessionTag {
     /// What a viewer's stream carries.
     #[serde(default)]
     pub formats: Vec<TrackTag>,
+    /// The slots of the node's own offer that the viewer takes; all without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken: Option<Vec<u16>>,
 }
 
 /// Of one track: what a new viewer's answer needs.
@@ -85,6 +89,8 @@ impl SessionTag {
                 .iter()
                 .map(|&(kind, format)| TrackTag::new(kind, format))
                 .collect(),
+            taken: (connection.slots.len() < connection.negotiated.len())
+                .then(|| connection.slots.iter().map(|(slot, _)| slot.0).collect()),
         }
     }
 
@@ -113,7 +119,12 @@ impl SessionTag {
     /// The connection behind this tag, as the data plane holds it.
     #[must_use]
     pub fn connection(self, part: &SessionPart) -> Option<Connection> {
-        let slots = part.slots.iter().map(|slot| (slot.slot, slot.kind));
+        let takes = |slot: &&Slot| {
+            let taken = self.taken.as_ref();
+            taken.is_none_or(|taken| taken.contains(&slot.slot.0))
+        };
+        let slots = part.slots.iter().filter(takes);
+        let slots = slots.map(|slot| (slot.slot, slot.kind)).collect();
         Some(Connection {
             session: part.session,
             resource: ResourceId::presented(&self.id),
@@ -127,7 +138,8 @@ impl SessionTag {
             remote_ufrag: self.ufrag,
             ice: self.ice,
             tracks_planned: self.tracks,
-            slots: slots.collect(),
+            slots,
+            negotiated: part.slots.clone(),
             admitted: true,
             connected: part.connected,
         })

@@ -1,4 +1,4 @@
-//! The answer as text. Every section repeats the transport, because older stacks look for it there; the
+//! The answer as text, and the node's own offer, which differs in `a=setup`. Every section repeats the transport, because older stacks look for it there; the
 //! candidates stand in the section that carries the bundle.
 
 use std::fmt::{self, Write as _};
@@ -29,7 +29,7 @@ pub struct Local<'a> {
     pub candidates: &'a [SocketAddr],
 }
 
-/// Everything of an answer but the transport's secrets.
+/// Everything of an answer, or of our own offer, but the transport's secrets.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) sections: Vec<SectionAnswer>,
@@ -122,6 +122,19 @@ impl SectionAnswer {
         }
     }
 
+    /// A section that nobody asked for: of our own offer.
+    pub(super) fn offered(kind: MediaKind, mid: String, body: Body) -> SectionAnswer {
+        SectionAnswer {
+            word: match kind {
+                MediaKind::Audio => "audio".to_owned(),
+                MediaKind::Video => "video".to_owned(),
+            },
+            protocol: "UDP/TLS/RTP/SAVPF".to_owned(),
+            mid: Some(mid),
+            body,
+        }
+    }
+
     /// RFC 8840 section 4.1: port 9 where the candidates speak for themselves.
     fn media_line(&self) -> String {
         let (port, formats) = match &self.body {
@@ -191,6 +204,8 @@ impl Answer {
         };
         out.line(format_args!("a={direction}"));
         out.line(format_args!("a=rtcp-mux"));
+        // RFC 9725 section 4.4.1: in each bundled section.
+        out.line(format_args!("a=rtcp-mux-only"));
         if let Body::Receive(Carried {
             rtcp_rsize: true, ..
         })

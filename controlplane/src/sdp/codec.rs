@@ -241,6 +241,14 @@ impl<'a> Parameters<'a> {
     }
 }
 
+/// The parameters under which we offer a form of H.264. Level 3.1 is what every browser says; with
+/// `level-asymmetry-allowed` a sender may go beyond it.
+pub(super) fn h264_parameters(form: u32) -> String {
+    let H264 { profile, mode } = H264::from_form(form);
+    let profile = profile.0;
+    format!("level-asymmetry-allowed=1;packetization-mode={mode};profile-level-id={profile:04x}1f")
+}
+
 /// H.264 as RFC 6184 section 8.1 distinguishes it: profile and packetization mode. The level is not part
 /// of it, because `level-asymmetry-allowed` lets each side send its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

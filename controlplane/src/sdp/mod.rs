@@ -3,6 +3,7 @@
 //! ```text
 //! body -> caps -> parse: Offer -> negotiate: PublishPlan | WatchPlan -> (Admit, Publish, Subscribe)
 //!                                                      `-> answer: text, once ufrag, pwd, candidates are known
+//! formats -> offer: OfferPlan -> Admit, text;  body -> acceptance -> Accept      (the node offers)
 //! ```
 //! webrtc-sdp reads the lines whose meaning we use; the answer is written by ourselves. A peer's bytes
 //! never panic and never pass a cap: every refusal is an [`SdpError`] that names the line or the section.
@@ -11,6 +12,7 @@
     deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)
 )]
 
+mod acceptance;
 mod answer;
 mod attributes;
 mod caps;
@@ -19,13 +21,16 @@ mod extension;
 mod fragment;
 mod layers;
 mod negotiate;
+mod offer;
 mod parse;
 
+pub use acceptance::Acceptance;
 pub use answer::Local;
 pub use caps::{LINES_MAX, SDP_BYTES_MAX, SECTIONS_MAX};
 pub use codec::Format;
 pub use fragment::Fragment;
 pub use negotiate::{IceSection, PlannedTrack, PublishPlan, WatchPlan, publish, watch};
+pub use offer::{OfferPlan, Wish, offer};
 pub use parse::{Direction, Media, Offer, Section};
 
 /// Why an offer gets no answer. Each maps to one row of the problem catalogue.

@@ -192,7 +192,7 @@ pub fn watch(
 }
 
 /// Whether a section can carry media at all: `None` for one that is to be answered with port 0.
-fn usable(offer: &Offer, index: usize) -> Result<Option<MediaKind>, SdpError> {
+pub(super) fn usable(offer: &Offer, index: usize) -> Result<Option<MediaKind>, SdpError> {
     let Some(section) = offer.sections.get(index) else {
         return Ok(None);
     };
@@ -423,7 +423,7 @@ fn answer(offer: &Offer, sections: Vec<SectionAnswer>) -> Answer {
     }
 }
 
-fn no_common_codec(section: &Section, needed: &str) -> SdpError {
+pub(super) fn no_common_codec(section: &Section, needed: &str) -> SdpError {
     let mut names: Vec<&str> = Vec::new();
     for map in &section.attributes.rtpmaps {
         if !names.contains(&map.name.as_str()) && names.len() < 16 {

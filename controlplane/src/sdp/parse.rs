@@ -122,6 +122,14 @@ impl Offer {
     /// # Errors
     /// See [`SdpError`]; what is read here has `TooLarge`, `Bad` and `Unsupported`.
     pub fn parse(body: &[u8]) -> Result<Offer, SdpError> {
+        match Offer::read(body)? {
+            Reading::Offer(offer) => Ok(offer),
+            Reading::Nothing(why) => Err(why),
+        }
+    }
+
+    /// Reads an offer that may describe nothing.
+    pub(super) fn read(body: &[u8]) -> Result<Reading, SdpError> {
         let text = caps::check(body)?;
         let mut reader = Reader::default();
         for (number, line) in (1..).zip(text.lines()) {
@@ -132,6 +140,14 @@ impl Offer {
         }
         reader.finish(text.lines().count().max(1))
     }
+}
+
+/// What was read.
+pub(super) enum Reading {
+    /// An offer with at least one live section.
+    Offer(Offer),
+    /// SDP without one, and what is said of it where there has to be one.
+    Nothing(SdpError),
 }
 
 /// The lines so far.
@@ -224,7 +240,7 @@ impl Reader {
         }
     }
 
-    fn finish(mut self, last_line: usize) -> Result<Offer, SdpError> {
+    fn finish(mut self, last_line: usize) -> Result<Reading, SdpError> {
         if self.prologue < 3 {
             return Err(bad(last_line, "ends before `v=`, `o=` and `s=` were said"));
         }
@@ -232,7 +248,8 @@ impl Reader {
             return Err(bad(last_line, "there is no `t=`"));
         }
         if self.sections.is_empty() {
-            return Err(bad(last_line, "there is no media section"));
+            let why = bad(last_line, "there is no media section");
+            return Ok(Reading::Nothing(why));
         }
         let bundle = self.bundle()?;
         for section in &mut self.sections {
@@ -243,21 +260,24 @@ impl Reader {
             let inherited = self.session.extmaps.iter().cloned();
             section.attributes.extmaps.extend(inherited);
         }
-        let tagged = self.tagged(bundle.as_deref())?;
-        let carrier = self.sections.get(tagged).ok_or_else(nothing_live)?;
+        let tagged = self.tagged(bundle.as_deref());
+        let Some((tagged, carrier)) = tagged.and_then(|at| Some((at, self.sections.get(at)?)))
+        else {
+            return Ok(Reading::Nothing(nothing_live()));
+        };
         let transport = transport(&self.session, carrier)?;
         let extmap_allow_mixed = self.session.extmap_allow_mixed
             || self
                 .sections
                 .iter()
                 .any(|section| section.attributes.extmap_allow_mixed);
-        Ok(Offer {
+        Ok(Reading::Offer(Offer {
             transport,
             bundle,
             tagged,
             extmap_allow_mixed,
             sections: self.sections,
-        })
+        }))
     }
 
     /// The BUNDLE group, checked against the mids there are.
@@ -293,17 +313,14 @@ impl Reader {
         Ok(Some(tags.clone()))
     }
 
-    fn tagged(&self, bundle: Option<&[String]>) -> Result<usize, SdpError> {
+    fn tagged(&self, bundle: Option<&[String]>) -> Option<usize> {
         let live = |section: &Section| !section.rejected;
         let by_group = bundle.into_iter().flatten().find_map(|mid| {
             self.sections
                 .iter()
                 .position(|section| live(section) && section.mid() == Some(mid.as_str()))
         });
-        match by_group.or_else(|| self.sections.iter().position(live)) {
-            Some(index) => Ok(index),
-            None => Err(nothing_live()),
-        }
+        by_group.or_else(|| self.sections.iter().position(live))
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use dataplane_api::command::{Command, Fingerprint, FingerprintHash};
-use dataplane_api::event::{Event, Hello, Limits, ShardInfo};
+use dataplane_api::event::{Event, FEATURE_ACCEPT, Hello, Limits, ShardInfo};
 use dataplane_api::ids::{OrderId, ShardIndex};
 use dataplane_api::reply::{Admitted, Done, Pong, Refusal, Refused, Reply};
 use dataplane_api::snapshot::{End, Part};
@@ -67,14 +67,23 @@ pub(crate) fn name(command: &Command) -> &'static str {
 }
 
 impl FakeNode {
-    /// Listens at `path` as boot number `boot`.
+    /// Listens at `path` as boot number `boot`, of a build that can make offers.
     pub(crate) fn start(path: PathBuf, boot: u8) -> FakeNode {
+        FakeNode::start_with(path, boot, &[FEATURE_ACCEPT])
+    }
+
+    /// Listens at `path` as boot number `boot`, with these features.
+    pub(crate) fn start_with(path: PathBuf, boot: u8, features: &[&str]) -> FakeNode {
+        let hello = Hello {
+            features: features.iter().map(|&name| name.to_owned()).collect(),
+            ..hello(boot)
+        };
         // A killed process leaves its socket file behind.
         drop(std::fs::remove_file(&path));
         let listener = UnixSeqpacketListener::bind(&path).unwrap();
         let shared = Arc::new(Mutex::new(Shared::default()));
         let (say, said) = mpsc::unbounded_channel();
-        let task = tokio::spawn(serve(listener, boot, Arc::clone(&shared), said));
+        let task = tokio::spawn(serve(listener, hello, Arc::clone(&shared), said));
         FakeNode {
             path,
             shared,
@@ -148,7 +157,7 @@ impl FakeNode {
 
 async fn serve(
     mut listener: UnixSeqpacketListener,
-    boot: u8,
+    hello: Hello,
     shared: Arc<Mutex<Shared>>,
     mut said: mpsc::UnboundedReceiver<Say>,
 ) {
@@ -159,7 +168,10 @@ async fn serve(
             shared.connections += 1;
             shared.connections
         };
-        let hello = hello(boot, u64::try_from(connection).unwrap());
+        let hello = Hello {
+            connection: u64::try_from(connection).unwrap(),
+            ..hello.clone()
+        };
         send(&socket, Frame::Hello(Box::new(hello))).await;
         let mut buffer = vec![0; FRAME_BYTES_MAX];
         loop {
@@ -234,6 +246,7 @@ fn reply(command: &Command, generation: &mut u32) -> Reply {
     let session = match command {
         Command::Admit(admit) => admit.session,
         Command::RestartIce(restart) => restart.session,
+        Command::Accept(accept) => accept.session,
         Command::Ping(_) => return Reply::Pong(Pong {}),
         _ => return Reply::Done(Done {}),
     };
@@ -247,7 +260,7 @@ fn reply(command: &Command, generation: &mut u32) -> Reply {
     })
 }
 
-fn hello(boot: u8, connection: u64) -> Hello {
+fn hello(boot: u8) -> Hello {
     Hello {
         version: env!("CARGO_PKG_VERSION").into(),
         boot_id: [boot; 16],
@@ -268,7 +281,7 @@ fn hello(boot: u8, connection: u64) -> Hello {
         edge: "mmsg".into(),
         ops: None,
         draining: false,
-        connection,
+        connection: 0,
     }
 }
 

@@ -7,7 +7,11 @@
 
 mod fake;
 
+mod conformance;
+mod counter;
 mod data_plane;
+mod events;
+mod impostors;
 mod sessions;
 mod takeover;
 mod whip_whep;
@@ -19,7 +23,9 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use controlplane::auth::token::RoomClaims;
 use controlplane::auth::{Keys, Role, Source, VideoGrant};
+use controlplane::config::CorsOrigins;
 use controlplane::http::health::Health;
+use controlplane::http::layers::{self, Layers};
 use controlplane::http::metrics::Metrics;
 use controlplane::node::NodeClient;
 use controlplane::rooms::{Limits, Registry, StreamPath};
@@ -62,19 +68,41 @@ struct Answer {
     body: String,
 }
 
+/// What a node may be like.
+#[derive(Default)]
+struct Setting {
+    participants_max: Option<u32>,
+    lenient_patch: bool,
+    /// The data plane is of a build that cannot make offers.
+    answers_only: bool,
+}
+
 async fn node() -> Node {
-    with_limit(None).await
+    with(Setting::default()).await
 }
 
 async fn with_limit(participants_max: Option<u32>) -> Node {
+    with(Setting {
+        participants_max,
+        ..Setting::default()
+    })
+    .await
+}
+
+async fn with(setting: Setting) -> Node {
     let dir = tempfile::tempdir().unwrap();
-    let fake = FakeNode::start(dir.path().join("link.sock"), 1);
-    over(dir, fake, participants_max).await
+    let path = dir.path().join("link.sock");
+    let fake = if setting.answers_only {
+        FakeNode::start_with(path, 1, &[])
+    } else {
+        FakeNode::start(path, 1)
+    };
+    over(dir, fake, setting).await
 }
 
 /// A control plane over a data plane that may have seen others.
-async fn over(dir: tempfile::TempDir, fake: FakeNode, participants_max: Option<u32>) -> Node {
-    let node = unsettled(dir, fake, participants_max);
+async fn over(dir: tempfile::TempDir, fake: FakeNode, setting: Setting) -> Node {
+    let node = unsettled(dir, fake, setting);
     node.health.wait_for_link().await;
     // What follows begins after the snapshot that every control plane starts with.
     node.fake.take_orders();
@@ -82,7 +110,7 @@ async fn over(dir: tempfile::TempDir, fake: FakeNode, participants_max: Option<u
 }
 
 /// The same, right after its start.
-fn unsettled(dir: tempfile::TempDir, fake: FakeNode, participants_max: Option<u32>) -> Node {
+fn unsettled(dir: tempfile::TempDir, fake: FakeNode, setting: Setting) -> Node {
     let path = dir.path().join("link.sock");
     let keys = Keys::from_secret(
         "k-test",
@@ -98,7 +126,7 @@ fn unsettled(dir: tempfile::TempDir, fake: FakeNode, participants_max: Option<u3
         health.clone(),
         metrics.clone(),
         Limits {
-            participants_max,
+            participants_max: setting.participants_max,
             stream_timeout: None,
         },
     );
@@ -112,10 +140,15 @@ fn unsettled(dir: tempfile::TempDir, fake: FakeNode, participants_max: Option<u3
         node: client.clone(),
         registry: registry.clone(),
         health: health.clone(),
+        lenient_patch: setting.lenient_patch,
         ice_servers,
         node_id: [9; 16],
     });
-    let router = controlplane::http::routes(state);
+    let settings = Layers {
+        cors_origins: CorsOrigins::Any,
+        metrics: metrics.clone(),
+    };
+    let router = layers::wrap(controlplane::http::routes(state), settings);
     Node {
         dir,
         fake,
@@ -172,6 +205,15 @@ impl Node {
             Duration::from_secs(600),
         );
         self.keys.mint_room(claims).unwrap()
+    }
+
+    /// The token of a person who may publish and, unlike a teacher, does not moderate.
+    fn publishing_student(&self, sub: &str) -> String {
+        let grant = VideoGrant {
+            can_publish: Some(true),
+            ..VideoGrant::default()
+        };
+        self.token_with(sub, Role::Student, grant)
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {

@@ -47,6 +47,16 @@ fn held(orders: &[Command]) -> Vec<Part> {
                 let session = sessions.get_mut(&restart.session).unwrap();
                 session.tag = restart.tag.clone().unwrap();
             }
+            Command::Accept(accept) => {
+                let session = sessions.get_mut(&accept.session).unwrap();
+                session.tag = accept.tag.clone().unwrap();
+            }
+            Command::Unsubscribe(order) => {
+                let session = sessions.get_mut(&order.session).unwrap();
+                session
+                    .subscriptions
+                    .retain(|(slot, _)| *slot != order.slot);
+            }
             Command::Close(close) => {
                 sessions.remove(&close.session);
                 tracks.retain(|_, track| track.session != close.session);
@@ -66,7 +76,7 @@ async fn successor(first: Node, parts: Vec<Part>) -> Node {
     first.fake.holds(parts);
     let connections = first.fake.connections();
     let (dir, fake) = first.die().await;
-    let second = over(dir, fake, None).await;
+    let second = over(dir, fake, Setting::default()).await;
     assert_eq!(second.fake.connections(), connections + 1);
     second
 }
@@ -170,7 +180,7 @@ async fn asking(first: Node, parts: Vec<Part>) -> Node {
     first.fake.holds(parts);
     first.fake.hold_snapshots();
     let (dir, fake) = first.die().await;
-    let second = unsettled(dir, fake, None);
+    let second = unsettled(dir, fake, Setting::default());
     until("asked", || second.fake.order_names() == ["Snapshot"]).await;
     second
 }
@@ -270,4 +280,45 @@ async fn viewers_hear_what_becomes_of_their_stream() {
         "the last word, and nothing more will come"
     );
     until("taken again", || !node.health.draining()).await;
+}
+
+#[tokio::test]
+async fn an_offer_of_before_is_answered_after() {
+    let first = node().await;
+    first.publish().await;
+    let viewer = first.token("viewer", Role::Viewer);
+    let offered = first.post("/whep/math-7", &viewer, "").await;
+    assert_eq!(offered.status, StatusCode::NOT_ACCEPTABLE);
+    let url = offered.header("location").to_owned();
+    let mut orders = first.fake.take_orders();
+    let second = successor(first, held(&orders)).await;
+
+    let answer = |node: &Node, body: String| {
+        let request = Request::patch(&url)
+            .header("authorization", format!("Bearer {viewer}"))
+            .header("content-type", SDP);
+        let request = request.body(Body::from(body)).unwrap();
+        node.router.clone().oneshot(request)
+    };
+    let audio_only = counter::without_video();
+    let answered = answer(&second, audio_only.clone()).await.unwrap();
+    assert_eq!(answered.status(), StatusCode::NO_CONTENT);
+    until("emptied", || {
+        second.fake.order_names() == ["Accept", "Unsubscribe"]
+    })
+    .await;
+
+    // A third one knows that it is answered, and which slot stays empty.
+    orders.extend(second.fake.take_orders());
+    let third = successor(second, held(&orders)).await;
+    let again = answer(&third, audio_only).await.unwrap();
+    assert_eq!(again.status(), StatusCode::NO_CONTENT);
+    let other = counter::ANSWER.replace("a=ice-ufrag:", "a=ice-ufrag:x");
+    let other = answer(&third, other).await.unwrap();
+    assert_eq!(other.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(
+        third.fake.order_names(),
+        [] as [&str; 0],
+        "what was refused is not filled again"
+    );
 }

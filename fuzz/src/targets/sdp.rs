@@ -1,9 +1,13 @@
-//! SDP: offers to answers, and fragments of PATCH (security.md C5).
+//! SDP: offers to answers, answers to our own offer, and fragments of PATCH (security.md C5).
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use controlplane::sdp::{self, Format, Fragment, Local, Media, Offer, SDP_BYTES_MAX};
+use controlplane::sdp::{
+    self, Acceptance, Format, Fragment, Local, Media, Offer, OfferPlan, SDP_BYTES_MAX, SdpError,
+    Wish,
+};
+use dataplane_api::command::Setup;
 use dataplane_api::ids::SessionId;
 use dataplane_api::media::{CodecId, MediaKind};
 
@@ -49,6 +53,16 @@ pub(super) fn targets() -> Vec<Target> {
                 ]
                 .concat()
             },
+            shape: Shape::Lines,
+            length_max: 16 * 1_024,
+            allocation_max: Some(2 * 1_024 * 1_024),
+            executions: 10_000,
+            words: WORDS,
+        },
+        Target {
+            name: "sdp_answer",
+            run: sdp_answer,
+            seeds: || vectors::files("controlplane/tests/vectors/answers", "sdp"),
             shape: Shape::Lines,
             length_max: 16 * 1_024,
             allocation_max: Some(2 * 1_024 * 1_024),
@@ -156,6 +170,77 @@ pub fn sdp_offer(bytes: &[u8]) {
     }
 }
 
+/// One answer to each offer of our own.
+pub fn sdp_answer(bytes: &[u8]) {
+    for formats in STREAMS {
+        let plan = our_offer(formats);
+        match Acceptance::read(bytes, &plan.slots) {
+            Ok(acceptance) => {
+                let offered: BTreeSet<_> = plan.slots.iter().map(|slot| slot.slot).collect();
+                let taken: BTreeSet<_> = acceptance.slots.iter().copied().collect();
+                assert!(!taken.is_empty() && taken.is_subset(&offered));
+                assert_eq!(taken.len(), acceptance.slots.len(), "a slot once");
+                assert_ne!(acceptance.transport.setup, Setup::ActPass);
+                assert!(
+                    !acceptance.transport.ufrag.is_empty(),
+                    "an answer is told by its ufrag"
+                );
+                assert!([32, 48, 64].contains(&acceptance.transport.fingerprint.digest.len()));
+                behaviour::size("taken", taken.len());
+                behaviour::outcome("setup", &acceptance.transport.setup);
+            }
+            Err(error) => behaviour::outcome("answer", &error),
+        }
+        // A viewer's first body: what is answered could be answered, and the rest is SDP or refused.
+        match Wish::read(bytes, formats) {
+            Ok(Wish::Answer(offer)) => {
+                assert!(
+                    offer
+                        .sections
+                        .iter()
+                        .any(|of| !of.rejected && of.direction().receives())
+                );
+            }
+            Ok(Wish::Offer) => behaviour::note("wish", 1),
+            Err(error) => {
+                assert!(
+                    Offer::parse(bytes).is_err_and(|other: SdpError| other == error),
+                    "refused as any offer is"
+                );
+            }
+        }
+    }
+}
+
+const OPUS: (MediaKind, Format) = (
+    MediaKind::Audio,
+    Format {
+        codec: CodecId::OPUS,
+        form: 0,
+    },
+);
+
+const fn video(codec: CodecId, form: u32) -> (MediaKind, Format) {
+    (MediaKind::Video, Format { codec, form })
+}
+
+/// What the answers of the seeds are to.
+const STREAMS: &[&[(MediaKind, Format)]] = &[
+    &[OPUS, video(CodecId::VP8, 0)],
+    &[OPUS, video(CodecId::H264, 0x1_42e0)],
+    &[OPUS],
+    &[video(CodecId::VP8, 0)],
+];
+
+fn our_offer(formats: &[(MediaKind, Format)]) -> OfferPlan {
+    let mut ssrc = 1_000;
+    sdp::offer(formats, "main", || {
+        ssrc += 1;
+        ssrc
+    })
+    .expect("a named codec")
+}
+
 /// A PATCH body.
 pub fn sdp_fragment(bytes: &[u8]) {
     match Fragment::parse(bytes) {
@@ -252,7 +337,7 @@ fn well_formed<'a>(offer: &Offer, answer: &'a str) -> Vec<&'a str> {
                 "a=ice-pwd:",
                 "a=fingerprint:sha-256 ",
                 "a=setup:",
-                "a=rtcp-mux",
+                "a=rtcp-mux-only",
             ] {
                 assert_eq!(count(once), 1, "{once}");
             }

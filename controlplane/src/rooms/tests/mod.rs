@@ -72,6 +72,7 @@ fn connection(session: u64, kind: Kind, stream: &str, sub: &str) -> Connection {
         } else {
             Vec::new()
         },
+        negotiated: Vec::new(),
         slots: if kind == Kind::Whep {
             slots
         } else {

@@ -20,6 +20,7 @@ fn chromium_publishes_vp8_and_opus() {
         a=mid:0
         a=recvonly
         a=rtcp-mux
+        a=rtcp-mux-only
         a=rtcp-rsize
         a=ice-ufrag:00abcd
         a=ice-pwd:0123456789abcdefghijkl
@@ -40,6 +41,7 @@ fn chromium_publishes_vp8_and_opus() {
         a=mid:1
         a=recvonly
         a=rtcp-mux
+        a=rtcp-mux-only
         a=rtcp-rsize
         a=ice-ufrag:00abcd
         a=ice-pwd:0123456789abcdefghijkl
@@ -78,6 +80,7 @@ fn chromium_watches_vp8_and_opus() {
         a=mid:0
         a=sendonly
         a=rtcp-mux
+        a=rtcp-mux-only
         a=rtcp-rsize
         a=ice-ufrag:00abcd
         a=ice-pwd:0123456789abcdefghijkl
@@ -100,6 +103,7 @@ fn chromium_watches_vp8_and_opus() {
         a=mid:1
         a=sendonly
         a=rtcp-mux
+        a=rtcp-mux-only
         a=rtcp-rsize
         a=ice-ufrag:00abcd
         a=ice-pwd:0123456789abcdefghijkl

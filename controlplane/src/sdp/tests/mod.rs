@@ -4,6 +4,7 @@ mod answers;
 mod clients;
 mod feedback;
 mod hostile;
+mod offers;
 mod refusals;
 
 use std::net::SocketAddr;
