@@ -38,6 +38,30 @@ async function exchange(connection, endpoint, token, { gather = false, munge = (
   return { offer, answer, location, etag };
 }
 
+/** Asks with `body`, which offers nothing, and answers the node's own offer. */
+async function counter(connection, endpoint, token, body) {
+  const headers = { Authorization: `Bearer ${token}` };
+  const type = { "Content-Type": "application/sdp" };
+  const response = await fetch(endpoint, { method: "POST", headers: { ...headers, ...(body && type) }, body });
+  if (response.status !== 406) {
+    throw new Error(`${response.status} ${await response.text()}`);
+  }
+  const url = new URL(response.headers.get("Location"), endpoint).href;
+  await connection.setRemoteDescription({ type: "offer", sdp: await response.text() });
+  await connection.setLocalDescription(await connection.createAnswer());
+  // As the draft's players do it: without an If-Match.
+  const answer = connection.localDescription.sdp;
+  const patched = await fetch(url, { method: "PATCH", headers: { ...headers, ...type }, body: answer });
+  const session = { connection, url, token, etag: response.headers.get("ETag") };
+  sessions.push(session);
+  latest = session;
+  return {
+    status: patched.status,
+    type: response.headers.get("Content-Type"),
+    link: response.headers.get("Link"),
+  };
+}
+
 function patch({ url, token }, ifMatch, body) {
   const type = "application/trickle-ice-sdpfrag";
   const headers = { "Content-Type": type, "If-Match": ifMatch, Authorization: `Bearer ${token}` };
@@ -193,6 +217,51 @@ window.harness = {
     await connected(connection);
     await within("first frame", connection, shown);
     return result;
+  },
+
+  /**
+   * Watches by answering the node's offer, having asked with `body`.
+   *
+   * @param {{endpoint: string, token: string, body?: string}} wish
+   */
+  async answer({ endpoint, token, body = "" }) {
+    const connection = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+    const stream = new MediaStream();
+    connection.addEventListener("track", ({ track }) => stream.addTrack(track));
+    const video = document.getElementById("screen");
+    const shown = firstFrame(video);
+    video.srcObject = stream;
+    video.muted = false;
+    motion.follow(video);
+    const result = await counter(connection, endpoint, token, body);
+    await connected(connection);
+    await within("first frame", connection, shown);
+    return result;
+  },
+
+  /** What the newest session's events say until one has this name; an EventSource, as players have it. */
+  async hear(wanted) {
+    const { url, token } = latest;
+    const source = new EventSource(`${url}/sse?jwt=${token}`);
+    const heard = [];
+    try {
+      await new Promise((settle, fail) => {
+        const names = ["active", "inactive", "layers", "viewercount", "reconnect"];
+        for (const name of names) {
+          source.addEventListener(name, ({ data }) => {
+            heard.push({ name, data: JSON.parse(data) });
+            if (name === wanted) {
+              settle();
+            }
+          });
+        }
+        source.addEventListener("error", () => fail(new Error(`events ended after ${JSON.stringify(heard)}`)));
+        setTimeout(() => fail(new Error(`no ${wanted} in ${JSON.stringify(heard)}`)), DEADLINE_MS);
+      });
+    } finally {
+      source.close();
+    }
+    return heard;
   },
 
   /**
