@@ -98,6 +98,7 @@ mod tests {
         program.set("http", "127.0.0.1:0");
         program.set("http", "127.0.0.1:8080");
         program.set("log_level", "info");
+        program.set("whip.lenient_patch", "true");
         assert_eq!(
             program.arguments(),
             [
@@ -105,7 +106,8 @@ mod tests {
                 "--json",
                 "--exit-with-stdin",
                 "--http=127.0.0.1:8080",
-                "--log-level=info"
+                "--log-level=info",
+                "--whip-lenient-patch=true"
             ]
         );
     }

@@ -62,7 +62,13 @@ pub(super) fn targets() -> Vec<Target> {
         Target {
             name: "sdp_answer",
             run: sdp_answer,
-            seeds: || vectors::files("controlplane/tests/vectors/answers", "sdp"),
+            seeds: || {
+                let answers = vectors::files("controlplane/tests/vectors/answers", "sdp");
+                answers
+                    .iter()
+                    .flat_map(|answer| said_otherwise(answer))
+                    .collect()
+            },
             shape: Shape::Lines,
             length_max: 16 * 1_024,
             allocation_max: Some(2 * 1_024 * 1_024),
@@ -168,6 +174,24 @@ pub fn sdp_offer(bytes: &[u8]) {
             Err(error) => behaviour::outcome("watch", &error),
         }
     }
+}
+
+/// An answer as a browser sends it, and as others would: with one section refused in each of the ways, as
+/// DTLS server, with the codec of another stream, to an offer of one section.
+fn said_otherwise(answer: &[u8]) -> Vec<Vec<u8>> {
+    let text = String::from_utf8_lossy(answer);
+    let audio = text.split("m=video").next().unwrap_or_default();
+    let h264 = "H264/90000\r\na=fmtp:96 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
+    [
+        text.clone().into_owned(),
+        text.replacen("m=audio 9", "m=audio 0", 1),
+        text.replacen("a=recvonly", "a=inactive", 1),
+        text.replace("a=setup:active", "a=setup:passive"),
+        text.replace("VP8/90000", h264),
+        audio.replace("BUNDLE 0 1", "BUNDLE 0"),
+    ]
+    .map(String::into_bytes)
+    .into()
 }
 
 /// One answer to each offer of our own.
