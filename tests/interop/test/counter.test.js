@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
-import { raiseCurtain } from "../lib/cast.js";
+import { full, raiseCurtain } from "../lib/cast.js";
 import { offer } from "../lib/offers.js";
 
 /** Frames to let pass before counting: a jitter buffer that fills says nothing of the node. */
@@ -41,7 +41,7 @@ async function assertPlays(viewer, codec) {
 }
 
 describe("counter-offers", () => {
-  for (const codec of ["VP8", "VP9", "H264", "AV1"]) {
+  for (const codec of full ? ["VP8", "VP9", "H264", "AV1"] : ["VP8", "H264"]) {
     it(`Chromium answers an offer of ${codec} and Opus, and plays it`, async (t) => {
       const publisher = await stage.person();
       const encodes = await publisher.page.evaluate(() => window.harness.codecs());
@@ -63,7 +63,7 @@ describe("counter-offers", () => {
     await assertPlays(viewer, "VP8");
   });
 
-  it("such a session restarts ICE, and ends, as any other", async () => {
+  it("such a session trickles, and ends, as any other", async () => {
     await stage.publish("any");
     const viewer = await answer("any");
     const trickled = await viewer.page.evaluate(() => window.harness.trickle());
