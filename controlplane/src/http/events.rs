@@ -22,6 +22,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use dataplane_api::media::MediaKind;
 use futures_util::stream::unfold;
 use tokio::sync::watch;
 
@@ -104,7 +105,7 @@ pub(super) async fn read(
     let reading = streams
         .read(connection.session, stream, &news)
         .ok_or_else(full)?;
-    Ok(flow(reading, &connection, news))
+    Ok(flow(reading, sections(&connection), news))
 }
 
 /// Reads every event, without a stream that was made before.
@@ -121,7 +122,7 @@ pub(super) async fn read_all(
     let reading = streams
         .read(connection.session, stream, &news)
         .ok_or_else(full)?;
-    Ok(flow(reading.once(), &connection, news))
+    Ok(flow(reading.once(), sections(&connection), news))
 }
 
 /// Ends a stream, and its reader's answer.
@@ -160,14 +161,20 @@ fn full() -> Problem {
     Problem::rate_limited(&limit, 2)
 }
 
+/// By whose mids layers are told.
+fn sections(connection: &Connection) -> Vec<(MediaKind, String)> {
+    let slots = connection.negotiated.iter();
+    slots.map(|slot| (slot.kind, slot.mid.clone())).collect()
+}
+
 /// The answer that lasts: until the session ends, the stream is ended, another reader takes it, or the
 /// client goes away.
-fn flow(reading: Reading, connection: &Connection, news: watch::Receiver<News>) -> Response {
-    let sections = connection.negotiated.iter();
-    let told = Told::new(
-        reading.wanted(),
-        sections.map(|slot| (slot.kind, slot.mid.clone())).collect(),
-    );
+fn flow(
+    reading: Reading,
+    sections: Vec<(MediaKind, String)>,
+    news: watch::Receiver<News>,
+) -> Response {
+    let told = Told::new(reading.wanted(), sections);
     let source = Source {
         reading,
         told,
@@ -232,5 +239,86 @@ impl Source {
                 Some(())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::BodyDataStream;
+    use dataplane_api::ids::SessionId;
+    use futures_util::StreamExt as _;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn open(news: &watch::Receiver<News>) -> BodyDataStream {
+        let reading = EventStreams::default()
+            .read(SessionId(1), StreamId::new(Wanted::ALL), news)
+            .unwrap();
+        let response = flow(reading, Vec::new(), news.clone());
+        response.into_body().into_data_stream()
+    }
+
+    async fn next(body: &mut BodyDataStream) -> Option<String> {
+        let chunk = body.next().await?.unwrap();
+        Some(String::from_utf8(chunk.to_vec()).unwrap())
+    }
+
+    fn watched_by(viewers: usize) -> News {
+        News {
+            viewers,
+            ..News::default()
+        }
+    }
+
+    fn count(viewers: usize) -> Option<String> {
+        let data = format!("{{\"viewercount\":{viewers}}}");
+        Some(format!("event: viewercount\ndata: {data}\n\n"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_stream_shows_every_fifteen_seconds_that_it_lives() {
+        let (_tells, news) = watch::channel(News::default());
+        let mut body = open(&news);
+        assert_eq!(next(&mut body).await, count(0));
+        for _ in 0..3 {
+            let since = Instant::now();
+            assert_eq!(next(&mut body).await.as_deref(), Some(":\n\n"));
+            assert_eq!(since.elapsed().as_secs(), 15);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_reader_misses_what_was_between_and_hears_the_last() {
+        let (tells, news) = watch::channel(News::default());
+        let mut body = open(&news);
+        assert_eq!(next(&mut body).await, count(0));
+        for viewers in 1..=1_000 {
+            tells.send_replace(watched_by(viewers));
+        }
+        assert_eq!(next(&mut body).await, count(1_000));
+        tells.send_replace(watched_by(7));
+        drop(tells);
+        assert_eq!(next(&mut body).await, count(7), "the last state is told");
+        assert_eq!(next(&mut body).await, None, "and that is all");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crowd_that_comes_one_by_one_is_told_five_times_a_second() {
+        let (tells, news) = watch::channel(News::default());
+        let mut body = open(&news);
+        assert_eq!(next(&mut body).await, count(0));
+        let crowd = tokio::spawn(async move {
+            for viewers in 1..=1_000 {
+                tells.send_replace(watched_by(viewers));
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        let mut messages = 0;
+        while next(&mut body).await.is_some() {
+            messages += 1;
+        }
+        crowd.await.unwrap();
+        assert!((40..=52).contains(&messages), "{messages} in ten seconds");
     }
 }
