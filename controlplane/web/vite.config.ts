@@ -8,7 +8,7 @@ export default defineConfig({
   plugins: [react()],
   server: {
     host: "127.0.0.1",
-    proxy: Object.fromEntries(["/whip", "/whep", "/api"].map((path) => [path, node])),
+    proxy: Object.fromEntries(["/whip", "/whep", "/api", "/openapi.json"].map((path) => [path, node])),
   },
   build: {
     target: "es2022",
@@ -17,5 +17,8 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     reportCompressedSize: true,
+    rolldownOptions: { input: { page: "index.html", docs: "docs.html" } },
+    // The reference is one library, loaded by nobody who came to watch.
+    chunkSizeWarningLimit: 2000,
   },
 });

@@ -48,6 +48,18 @@ impl Role {
         }
     }
 
+    /// Who is above whom: nobody gives a token of a greater rank than his own.
+    #[must_use]
+    pub fn rank(self) -> u8 {
+        match self {
+            Role::Admin => 4,
+            Role::Teacher => 3,
+            Role::Monitor => 2,
+            Role::Student => 1,
+            Role::Viewer => 0,
+        }
+    }
+
     fn publishes(self) -> bool {
         matches!(self, Role::Admin | Role::Teacher)
     }

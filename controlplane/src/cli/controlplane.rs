@@ -16,7 +16,7 @@ use crate::http::metrics::Metrics;
 use crate::http::public_url::PublicUrl;
 use crate::http::server::{Server, Tls};
 use crate::http::token::TokenIssuer;
-use crate::http::{debug, health, layers, page, token};
+use crate::http::{debug, health, layers, public};
 use crate::log::Level;
 use crate::node::{NodeClient, heartbeat};
 use crate::rooms::{Limits, Registry};
@@ -122,15 +122,12 @@ async fn serve(args: &ControlplaneArgs, config: &Config, level: &Level) -> anyho
         default_room: config.default_room.clone(),
         public_url: PublicUrl::new(config, addresses.0),
     };
-    let api = crate::http::routes(state)
-        .merge(token::routes(issuer))
-        .merge(page::routes());
     let settings = layers::Layers {
         cors_origins: config.cors_origins.clone(),
         metrics: metrics.clone(),
     };
     let farewell = Farewell::default();
-    let router = farewell.wrap(layers::wrap(api.fallback(page::fallback), settings));
+    let router = farewell.wrap(public::router(state, issuer, settings));
     let debug = debug::routes(node.clone(), registry);
     let (stop_web, web) = web.serve(router)?;
     let (stop_ops, ops) = ops.serve(health::routes(health.clone(), metrics, debug))?;

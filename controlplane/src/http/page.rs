@@ -23,6 +23,12 @@ const CACHE_FOR_EVER: &str = "public, max-age=31536000, immutable";
 const CACHE_ASK: &str = "no-cache";
 
 const INDEX: &str = "index.html";
+/// The API's reference.
+const DOCS: &str = "docs.html";
+
+/// What `/docs` says in a binary without the page.
+const DOCS_BUILT_IN: &str = "The API of this node is described at /openapi.json (OpenAPI 3.1).\n\
+    This binary was built without the page that shows it: `make web`, then build again.\n";
 
 const BUILT_IN: &str = "<!doctype html>
 <html lang=\"en\">
@@ -56,28 +62,38 @@ fn find(name: &str) -> Option<File> {
     })
 }
 
-/// `/`, `/publish/{room}`, `/watch/{room}`, the page's assets and the files beside its `index.html`.
+/// `/`, `/publish/{room}`, `/watch/{room}`, `/docs`, the page's assets and the files beside its `index.html`.
 pub fn routes() -> Router {
     Router::new()
         .route("/", get(index))
         .route("/publish/{room}", get(index))
         .route("/watch/{room}", get(index))
+        .route("/docs", get(docs))
         .route("/assets/{*path}", get(asset))
 }
 
 /// What no route takes: a file beside `index.html` (icons, robots.txt), else 404.
 pub async fn fallback(uri: Uri, headers: HeaderMap) -> Response {
     let name = uri.path().trim_start_matches('/');
-    match find(name).filter(|_| name != INDEX) {
+    match find(name).filter(|_| !matches!(name, INDEX | DOCS)) {
         Some(file) => send(name, file, CACHE_ASK, &headers),
         None => Problem::no_route().into_response(),
     }
 }
 
 async fn index(headers: HeaderMap) -> Response {
-    let mut response = match find(INDEX) {
-        Some(file) => send(INDEX, file, CACHE_ASK, &headers),
-        None => Html(BUILT_IN).into_response(),
+    html(INDEX, &headers, || Html(BUILT_IN).into_response())
+}
+
+async fn docs(headers: HeaderMap) -> Response {
+    html(DOCS, &headers, || DOCS_BUILT_IN.into_response())
+}
+
+/// A page of the build, or what stands in for it, under the policy.
+fn html(name: &str, headers: &HeaderMap, built_in: impl FnOnce() -> Response) -> Response {
+    let mut response = match find(name) {
+        Some(file) => send(name, file, CACHE_ASK, headers),
+        None => built_in(),
     };
     let policy = HeaderValue::from_static(CONTENT_SECURITY_POLICY);
     response
@@ -180,12 +196,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_reference_is_a_page_or_says_where_the_description_is() {
+        let response = get("/docs").await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert!(
+            response
+                .headers()
+                .contains_key(header::CONTENT_SECURITY_POLICY)
+        );
+        let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        let text = String::from_utf8_lossy(&body);
+        assert!(text.contains("/openapi.json"), "{text}");
+    }
+
+    #[tokio::test]
     async fn what_is_not_embedded_is_a_problem_and_not_the_page() {
         for path in [
             "/assets/none.js",
             "/favicon.none",
             "/assets/../../Cargo.toml",
             "/index.html",
+            "/docs.html",
         ] {
             let response = get(path).await;
             assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");

@@ -9,6 +9,7 @@ use std::fmt;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::auth::bearer::BearerError;
 use crate::auth::token::VerifyError;
@@ -370,31 +371,52 @@ impl From<BearerError> for Problem {
     }
 }
 
-/// The body, in the order of RFC 9457 section 3.1.
-#[derive(Serialize)]
-struct Body<'a> {
+/// An error (RFC 9457). Programs compare `type`, people read `detail`.
+// In the order of RFC 9457 section 3.1.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct Body<'a> {
+    /// `urn:lectern:problem:<slug>`, which is stable; `about:blank` for what only HTTP itself refuses.
+    #[schema(example = "urn:lectern:problem:not-live")]
     r#type: String,
+    /// What kind of problem, in words.
+    #[schema(example = "The stream is not live")]
     title: &'static str,
+    /// The HTTP status.
+    #[schema(example = 409)]
     status: u16,
+    /// What happened here, and what to do.
     detail: &'a str,
+    /// The resource it is about, where that is not the one that was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     instance: Option<&'a str>,
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let status = self.kind.status();
-        let body = Body {
+impl Problem {
+    /// What is sent.
+    pub(super) fn body(&self) -> Body<'_> {
+        Body {
             r#type: self.kind.slug().map_or_else(
                 || "about:blank".to_owned(),
                 |slug| format!("urn:lectern:problem:{slug}"),
             ),
             title: self.kind.title(),
-            status: status.as_u16(),
+            status: self.kind.status().as_u16(),
             detail: &self.detail,
             instance: self.instance.as_deref(),
-        };
-        let body = serde_json::to_vec(&body)
+        }
+    }
+
+    /// Seconds of its `Retry-After`, when it has one.
+    pub(super) fn retry_after_s(&self) -> Option<u32> {
+        self.retry_after_s
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.kind.status();
+        let body = serde_json::to_vec(&self.body())
             .expect("invariant: a struct of strings and numbers always serialises");
         let mut response = (status, body).into_response();
         let mut set =

@@ -1,4 +1,7 @@
-//! `POST /api/token`: room tokens over HTTP.
+//! `POST /api/token`: room tokens over HTTP (domain.md row 19).
+//!
+//! Who moderates a room lets others into it: the bearer is an admin's token, or one with `video.roomAdmin`
+//! for the very room. Nobody gives more than she has: not a higher role, not a right her own token lacks.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
@@ -9,12 +12,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Form, Json, Router};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::layers::read_body;
 use super::problem::Problem;
 use super::public_url::{PublicUrl, websocket};
+use super::signaling::token;
 use crate::auth::token::{MintError, is_room_name};
-use crate::auth::{Keys, Role, RoomClaims, VideoGrant};
+use crate::auth::{Keys, Rights, Role, RoomClaims, VideoGrant};
 
 /// Life of an issued token, seconds.
 const TOKEN_LIFETIME_S: u64 = 3600;
@@ -36,23 +41,53 @@ pub struct TokenIssuer {
 }
 
 /// A request as query, form or JSON; the body wins where both name a field. Unknown fields are ignored.
-#[derive(Debug, Default, Deserialize)]
-struct TokenRequest {
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(example = json!({"user_type": "student", "user_id": "u-17", "room": "math-7", "name": "Ada"}))]
+pub(super) struct TokenRequest {
+    /// The role: admin, teacher, student, monitor or viewer. Absent: viewer.
     user_type: Option<String>,
+    /// Who this is to your platform, 1 to 128 bytes. Absent: somebody new.
+    #[schema(max_length = 128)]
     user_id: Option<String>,
+    /// The room. Absent: the node's `default_room`.
+    #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
     room: Option<String>,
+    /// The name to show to others, at most 256 bytes.
+    #[schema(max_length = 256)]
     name: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
-struct TokenAnswer {
+/// A room token and where it leads.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TokenAnswer {
+    /// The room token, a JWT.
     token: String,
+    /// The stream: always `main`.
+    #[schema(example = "main")]
     mode: &'static str,
+    /// The room it opens.
+    #[schema(example = "math-7")]
     room: String,
+    /// Watch here (WHEP); the token is in the query.
+    #[schema(example = "https://live.school.example/whep/math-7?jwt=eyJ...")]
     webrtc_url: String,
+    /// Publish here (WHIP); the token is in the query.
+    #[schema(example = "https://live.school.example/whip/math-7?jwt=eyJ...")]
     whip_url: String,
+    /// WebSocket signaling; nothing listens there yet.
+    #[schema(example = "wss://live.school.example/v1/ws?jwt=eyJ...")]
     ws_url: String,
+    /// Life of the token, seconds.
+    #[schema(example = 3600)]
     expires_in: u64,
+}
+
+/// Whom a request for a token is from.
+enum Asker {
+    /// Nobody in particular: the node gives tokens to everyone.
+    Anyone,
+    /// The owner of a verified room token.
+    Bearer(RoomClaims),
 }
 
 /// The route.
@@ -63,23 +98,28 @@ pub fn routes(issuer: TokenIssuer) -> Router {
 }
 
 async fn issue(State(issuer): State<TokenIssuer>, request: Request) -> Result<Response, Problem> {
-    if !issuer.open {
-        return Err(Problem::unauthenticated());
-    }
     let headers = request.headers().clone();
-    refuse_foreign_pages(&headers)?;
+    let asker = match token(&headers, request.uri()) {
+        Some(token) => Asker::Bearer(issuer.keys.verify_room(token)?),
+        None if issuer.open => {
+            refuse_foreign_pages(&headers)?;
+            Asker::Anyone
+        }
+        None => return Err(Problem::unauthenticated()),
+    };
     let peer = request
         .extensions()
         .get::<ConnectInfo<SocketAddr>>()
         .map(|info| info.0.ip());
     let asked = read_request(request).await?;
-    let answer = issuer.issue(asked, &headers, peer, SystemTime::now())?;
+    let answer = issuer.issue(&asker, asked, &headers, peer, SystemTime::now())?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response())
 }
 
 impl TokenIssuer {
     fn issue(
         &self,
+        asker: &Asker,
         asked: TokenRequest,
         headers: &HeaderMap,
         peer: Option<IpAddr>,
@@ -109,10 +149,7 @@ impl TokenIssuer {
             .user_id
             .filter(|id| !id.is_empty())
             .unwrap_or_else(anonymous);
-        let video = VideoGrant {
-            room: Some(room.clone()),
-            ..VideoGrant::default()
-        };
+        let video = asker.grant(role, &room)?;
         let lifetime = Duration::from_secs(TOKEN_LIFETIME_S);
         let mut claims = RoomClaims::new(sub, role, video, now, lifetime);
         claims.name = asked.name.filter(|name| !name.is_empty());
@@ -138,6 +175,50 @@ impl TokenIssuer {
     }
 }
 
+impl Asker {
+    /// The grant of a token for `role` in `room`, or why this asker may not give one.
+    fn grant(&self, role: Role, room: &str) -> Result<VideoGrant, Problem> {
+        let grant = VideoGrant {
+            room: Some(room.to_owned()),
+            ..VideoGrant::default()
+        };
+        let claims = match self {
+            Asker::Anyone => return Ok(grant),
+            Asker::Bearer(claims) => claims,
+        };
+        if !claims.opens(room) {
+            return Err(Problem::wrong_room(claims.video.room.as_deref()));
+        }
+        let rights = claims.rights();
+        if claims.role != Role::Admin && !rights.room_admin {
+            return Err(Problem::not_allowed(
+                "Giving tokens needs a token of an admin, or one with `video.roomAdmin` for the room.",
+            ));
+        }
+        if role.rank() > claims.role.rank() {
+            return Err(Problem::not_allowed(format!(
+                "A {} gives no token of a {role}: a role is never above one's own.",
+                claims.role
+            )));
+        }
+        // The role's defaults, without what the giver herself lacks.
+        let given = Rights::new(role, &grant);
+        let no = |has: bool, gets: bool| (gets && !has).then_some(false);
+        let may_publish = no(rights.may_publish(), given.may_publish());
+        let narrowed =
+            given.may_publish() && may_publish.is_none() && given.publish != rights.publish;
+        Ok(VideoGrant {
+            can_publish: may_publish,
+            can_publish_sources: narrowed.then_some(rights.publish),
+            can_subscribe: no(rights.subscribe, given.subscribe),
+            can_publish_data: no(rights.publish_data, given.publish_data),
+            room_admin: no(rights.room_admin, given.room_admin),
+            room_join: no(rights.join, given.join),
+            ..grant
+        })
+    }
+}
+
 /// A fresh identity for somebody who gave none.
 fn anonymous() -> String {
     format!("anonymous-{}", uuid::Uuid::now_v7())
@@ -157,8 +238,7 @@ async fn read_request(request: Request) -> Result<TokenRequest, Problem> {
         .and_then(|value| value.split(';').next())
         .map(|value| value.trim().to_ascii_lowercase());
     let body: TokenRequest = match media_type.as_deref() {
-        Some("application/json") => serde_json::from_slice(&bytes)
-            .map_err(|error| Problem::bad_request(format!("The JSON cannot be read: {error}.")))?,
+        Some("application/json") => super::json::parse(&bytes)?,
         Some("application/x-www-form-urlencoded") => {
             let request = Request::from_parts(parts, bytes.into());
             let form = Form::<TokenRequest>::from_request(request, &()).await;
@@ -224,146 +304,4 @@ fn is_local(authority: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{Config, Flags};
-    use axum::body::{Body, to_bytes};
-    use serde_json::{Value, json};
-    use tower::ServiceExt;
-
-    fn router(open: bool) -> (Router, Keys) {
-        let keys = Keys::from_secret("k", "0123456789abcdef0123456789abcdef", "lectern").unwrap();
-        let (config, _) = Config::from_environment(&Flags::default(), []).unwrap();
-        let issuer = TokenIssuer {
-            keys: keys.clone(),
-            open,
-            default_room: "live".to_owned(),
-            public_url: PublicUrl::new(&config, "127.0.0.1:8080".parse().unwrap()),
-        };
-        (routes(issuer), keys)
-    }
-
-    async fn ask(
-        router: &Router,
-        request: axum::http::request::Builder,
-        body: &str,
-    ) -> (u16, Value) {
-        let request = request.body(Body::from(body.to_owned())).unwrap();
-        let response = router.clone().oneshot(request).await.unwrap();
-        let status = response.status().as_u16();
-        let bytes = to_bytes(response.into_body(), 1 << 16).await.unwrap();
-        (status, serde_json::from_slice(&bytes).unwrap())
-    }
-
-    #[tokio::test]
-    async fn query_form_and_json_ask_the_same() {
-        let (router, keys) = router(true);
-        let table = [
-            (
-                Request::post("/api/token?user_type=teacher&user_id=u-17&room=math-7"),
-                String::new(),
-            ),
-            (
-                Request::post("/api/token")
-                    .header("content-type", "application/x-www-form-urlencoded"),
-                "user_type=teacher&user_id=u-17&room=math-7".to_owned(),
-            ),
-            (
-                Request::post("/api/token?room=other")
-                    .header("content-type", "application/json; charset=utf-8"),
-                json!({"user_type": "teacher", "user_id": "u-17", "room": "math-7", "extra": 1})
-                    .to_string(),
-            ),
-        ];
-        for (request, body) in table {
-            let (status, answer) =
-                ask(&router, request.header("host", "localhost:8080"), &body).await;
-            assert_eq!(status, 200, "{answer}");
-            let token = answer["token"].as_str().unwrap();
-            let claims = keys.verify_room(token).unwrap();
-            assert_eq!((claims.sub.as_str(), claims.role), ("u-17", Role::Teacher));
-            assert!(claims.opens("math-7") && !claims.opens("other"));
-            assert_eq!(claims.exp - claims.iat, 3600);
-            assert_eq!(
-                answer["webrtc_url"],
-                format!("http://localhost:8080/whep/math-7?jwt={token}")
-            );
-            assert_eq!(
-                answer["whip_url"],
-                format!("http://localhost:8080/whip/math-7?jwt={token}")
-            );
-            assert_eq!(
-                answer["ws_url"],
-                format!("ws://localhost:8080/v1/ws?jwt={token}")
-            );
-            assert_eq!(
-                (&answer["mode"], &answer["room"], &answer["expires_in"]),
-                (&json!("main"), &json!("math-7"), &json!(3600))
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn nobody_in_particular_is_a_new_viewer_of_the_default_room_each_time() {
-        let (router, keys) = router(true);
-        let mut subs = Vec::new();
-        for _ in 0..2 {
-            let (_, answer) = ask(&router, Request::post("/api/token"), "").await;
-            let claims = keys.verify_room(answer["token"].as_str().unwrap()).unwrap();
-            assert_eq!(claims.role, Role::Viewer);
-            assert!(claims.opens("live"));
-            subs.push(claims.sub);
-        }
-        assert_ne!(subs[0], subs[1]);
-    }
-
-    #[tokio::test]
-    async fn without_open_tokens_everyone_is_told_to_authenticate() {
-        let (router, _) = router(false);
-        let (status, problem) = ask(&router, Request::post("/api/token?user_type=admin"), "").await;
-        assert_eq!(status, 401);
-        assert_eq!(problem["type"], "urn:lectern:problem:unauthenticated");
-    }
-
-    #[tokio::test]
-    async fn a_foreign_page_gets_no_open_token_through_a_local_browser() {
-        let (router, _) = router(true);
-        let table = [
-            (Some("http://localhost:5173"), "127.0.0.1:8080", 200),
-            (Some("http://[::1]:8080"), "[::1]:8080", 200),
-            (None, "LOCALHOST:8080", 200),
-            (Some("https://evil.example"), "127.0.0.1:8080", 403),
-            (Some("null"), "127.0.0.1:8080", 403),
-            (Some("http://localhost.evil.example"), "127.0.0.1:8080", 403),
-            (None, "rebound.evil.example:8080", 403),
-        ];
-        for (origin, host, expected) in table {
-            let mut request = Request::post("/api/token").header("host", host);
-            if let Some(origin) = origin {
-                request = request.header("origin", origin);
-            }
-            let (status, _) = ask(&router, request, "").await;
-            assert_eq!(status, expected, "{origin:?} {host}");
-        }
-    }
-
-    #[tokio::test]
-    async fn what_cannot_be_granted_is_said() {
-        let (router, _) = router(true);
-        let long = "x".repeat(129);
-        for (query, status) in [
-            ("user_type=root".to_owned(), 400),
-            ("room=..%2Fetc".to_owned(), 400),
-            (format!("user_id={long}"), 400),
-        ] {
-            let (found, problem) =
-                ask(&router, Request::post(format!("/api/token?{query}")), "").await;
-            assert_eq!(found, status, "{query}");
-            assert!(!problem["detail"].as_str().unwrap().is_empty());
-        }
-        let request = Request::post("/api/token").header("content-type", "text/plain");
-        assert_eq!(ask(&router, request, "x").await.0, 415);
-        let request = Request::post("/api/token").header("content-type", "application/json");
-        assert_eq!(ask(&router, request, "{").await.0, 400);
-    }
-}
+mod tests;

@@ -26,6 +26,10 @@ const ENGLISH = {
   "home.pointYours": "On your own machine",
   "home.pointYoursText": "The media goes from the teacher to this node and from here to the class, encrypted, and nowhere else.",
 
+  "home.docs": "For developers: the API of this node",
+
+  "docs.title": "API of this node",
+
   "token.title": "This room needs a token",
   "token.text": "Open the link you were given, or paste it or its token here.",
   "token.operator": "Whoever runs the node makes one with: {command}",

@@ -139,7 +139,9 @@ impl Kind {
         }
     }
 
-    pub(super) fn title(self) -> &'static str {
+    /// What kind of problem, in words.
+    #[must_use]
+    pub fn title(self) -> &'static str {
         match self {
             Kind::Unauthenticated => "A room token is needed",
             Kind::TokenExpired => "The token has expired",

@@ -88,6 +88,9 @@ export function HomePage() {
             </li>
           ))}
         </ul>
+        <footer className="home-footer">
+          <a href="/docs">{t("home.docs")}</a>
+        </footer>
       </main>
     </>
   );
