@@ -11,6 +11,7 @@ use super::ControlplaneArgs;
 use crate::auth::Keys;
 use crate::config::{Config, Flags, Layers};
 use crate::http::farewell::Farewell;
+use crate::http::capacity::{self, Capacity};
 use crate::http::health::Health;
 use crate::http::metrics::Metrics;
 use crate::http::public_url::PublicUrl;
@@ -85,7 +86,7 @@ async fn serve(args: &ControlplaneArgs, config: &Config, level: &Level) -> anyho
     let web = Server::bind("--http", config.http)?
         .tls(tls.clone())
         .trusted_proxies(config.trusted_proxies.clone());
-    let ops = Server::bind("--ops", config.ops)?;
+    let ops = Server::bind("--ops", config.ops)?.capacity(Capacity::of(capacity::OPS_MAX));
     let addresses = (web.address(), ops.address());
 
     let metrics = Metrics::new();

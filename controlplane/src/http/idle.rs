@@ -2,7 +2,8 @@
 //!
 //! A connection costs memory and a descriptor from its first packet on, and a slow or silent one could
 //! keep them for ever. So until its first request a connection is counted against its address and has a
-//! deadline; the first request lifts both.
+//! deadline; the first request lifts both. What stays for its whole life is its seat ([`Capacity`]) and that
+//! it must take what is written to it.
 
 use std::collections::HashMap;
 use std::io;
@@ -19,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tower::Service;
 
+use super::capacity::{Capacity, Seat};
 use crate::config::Network;
 
 /// Connections of one address that may wait with their first request. A school behind one address opens
@@ -27,6 +29,9 @@ pub const IDLE_PER_ADDRESS_MAX: u32 = 64;
 
 /// Longest time from the connection to its first request, TLS handshake included.
 pub const FIRST_REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Longest time in which a connection takes nothing of what is written to it.
+pub const WRITE_STALL_MAX: Duration = Duration::from_secs(10);
 
 /// Who waits, by address; clones share the counts.
 #[derive(Clone, Debug)]
@@ -94,13 +99,14 @@ impl Drop for Waiting {
 #[derive(Clone, Debug)]
 pub struct IdleGuard {
     idles: Idles,
+    capacity: Capacity,
 }
 
 impl IdleGuard {
-    /// Counts in `idles`.
+    /// Counts in `idles` who has not asked yet, and in `capacity` everyone.
     #[must_use]
-    pub fn new(idles: Idles) -> IdleGuard {
-        IdleGuard { idles }
+    pub fn new(idles: Idles, capacity: Capacity) -> IdleGuard {
+        IdleGuard { idles, capacity }
     }
 }
 
@@ -120,17 +126,26 @@ impl IdleGuard {
         stream: TcpStream,
         service: S,
     ) -> io::Result<(GuardedStream<TcpStream>, GuardedService<S>)> {
+        let seat = self
+            .capacity
+            .take()
+            .ok_or_else(|| io::Error::other("the process holds all the connections it can"))?;
         let waiting = self
             .idles
             .enter(stream.peer_addr()?.ip())
             .ok_or_else(|| io::Error::other("too many connections of this address wait"))?;
         // An answer is a few small writes; waiting to join them only delays it.
         stream.set_nodelay(true)?;
-        Ok(guard(stream, service, waiting))
+        Ok(guard(stream, service, waiting, seat))
     }
 }
 
-fn guard<T, S>(stream: T, service: S, waiting: Waiting) -> (GuardedStream<T>, GuardedService<S>) {
+fn guard<T, S>(
+    stream: T,
+    service: S,
+    waiting: Waiting,
+    seat: Seat,
+) -> (GuardedStream<T>, GuardedService<S>) {
     let asked = Arc::new(AtomicBool::new(false));
     let deadline = Some(Box::pin(tokio::time::sleep(FIRST_REQUEST_TIME_MAX)));
     let first = Arc::new(Mutex::new(Some(waiting)));
@@ -139,6 +154,8 @@ fn guard<T, S>(stream: T, service: S, waiting: Waiting) -> (GuardedStream<T>, Gu
             inner: stream,
             asked: Arc::clone(&asked),
             deadline,
+            stall: None,
+            _seat: seat,
         },
         GuardedService {
             inner: service,
@@ -148,12 +165,36 @@ fn guard<T, S>(stream: T, service: S, waiting: Waiting) -> (GuardedStream<T>, Gu
     )
 }
 
-/// A connection whose reads fail once the deadline passes without a request.
+/// A connection whose reads fail once the deadline passes without a request, and whose writes fail once the
+/// peer has taken nothing for [`WRITE_STALL_MAX`].
 #[derive(Debug)]
 pub struct GuardedStream<T> {
     inner: T,
     asked: Arc<AtomicBool>,
     deadline: Option<Pin<Box<Sleep>>>,
+    stall: Option<Pin<Box<Sleep>>>,
+    _seat: Seat,
+}
+
+impl<T> GuardedStream<T> {
+    /// The result of a write, unless the peer has stood still for too long.
+    fn unless_stalled<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        result: Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        if result.is_ready() {
+            self.stall = None;
+            return result;
+        }
+        let stall = self
+            .stall
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_STALL_MAX)));
+        match stall.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for GuardedStream<T> {
@@ -180,11 +221,13 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for GuardedStream<T> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        let written = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.unless_stalled(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let flushed = Pin::new(&mut self.inner).poll_flush(cx);
+        self.unless_stalled(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -196,7 +239,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for GuardedStream<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.unless_stalled(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -240,6 +284,10 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
     use tower::service_fn;
 
+    fn seat() -> Seat {
+        Capacity::of(1).take().unwrap()
+    }
+
     fn address(last: u8) -> IpAddr {
         IpAddr::from([192, 0, 2, last])
     }
@@ -274,7 +322,7 @@ mod tests {
     async fn a_connection_that_asks_for_nothing_ends_at_the_deadline() {
         let idles = Idles::new(Vec::new());
         let (_client, server) = duplex(64);
-        let (mut stream, _service) = guard(server, (), idles.enter(address(1)).unwrap());
+        let (mut stream, _service) = guard(server, (), idles.enter(address(1)).unwrap(), seat());
         let error = stream.read_u8().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
@@ -284,12 +332,30 @@ mod tests {
         let idles = Idles::new(Vec::new());
         let (mut client, server) = duplex(64);
         let echo = service_fn(|request: u8| async move { Ok::<_, io::Error>(request) });
-        let (mut stream, mut service) = guard(server, echo, idles.enter(address(1)).unwrap());
+        let (mut stream, mut service) =
+            guard(server, echo, idles.enter(address(1)).unwrap(), seat());
         assert_eq!(service.call(7).await.unwrap(), 7);
         assert!(idles.counts.lock().unwrap().is_empty());
         let later = tokio::spawn(async move { stream.read_u8().await });
         tokio::time::sleep(FIRST_REQUEST_TIME_MAX * 10).await;
         client.write_u8(9).await.unwrap();
         assert_eq!(later.await.unwrap().unwrap(), 9);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_nothing_is_given_up_and_a_slow_one_is_not() {
+        let idles = Idles::new(Vec::new());
+        let (mut client, server) = duplex(64);
+        let waiting = idles.enter(address(1)).unwrap();
+        let (mut stream, _service) = guard(server, (), waiting, seat());
+        let writing = tokio::spawn(async move { stream.write_all(&[0; 1024]).await });
+        // Slowly, but it takes something each time.
+        for _ in 0..4 {
+            tokio::time::sleep(WRITE_STALL_MAX * 9 / 10).await;
+            client.read_exact(&mut [0; 64]).await.unwrap();
+        }
+        assert!(!writing.is_finished());
+        let error = writing.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -1,5 +1,6 @@
 //! The HTTP surface: thin handlers that parse, ask, answer.
 
+pub mod capacity;
 pub mod debug;
 mod events;
 pub mod farewell;

@@ -12,6 +12,7 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 
+use super::capacity::Capacity;
 use super::idle::{IdleGuard, Idles};
 use crate::config::{Network, TlsFiles};
 
@@ -37,6 +38,7 @@ pub struct Server {
     address: SocketAddr,
     tls: Option<Tls>,
     trusted_proxies: Vec<Network>,
+    capacity: Capacity,
 }
 
 /// The certificate in force; clones share it, so a reload reaches the running server.
@@ -115,6 +117,7 @@ impl Server {
             address,
             tls: None,
             trusted_proxies: Vec::new(),
+            capacity: Capacity::of_process(),
         })
     }
 
@@ -129,6 +132,13 @@ impl Server {
     #[must_use]
     pub fn trusted_proxies(mut self, networks: Vec<Network>) -> Server {
         self.trusted_proxies = networks;
+        self
+    }
+
+    /// Holds no more connections than this; otherwise what the process's limit of descriptors leaves.
+    #[must_use]
+    pub fn capacity(mut self, capacity: Capacity) -> Server {
+        self.capacity = capacity;
         self
     }
 
@@ -149,7 +159,7 @@ impl Server {
         let handle = Handle::new();
         let mut server = axum_server::from_tcp(self.listener)?.handle(handle.clone());
         limit(server.http_builder());
-        let guard = IdleGuard::new(Idles::new(self.trusted_proxies));
+        let guard = IdleGuard::new(Idles::new(self.trusted_proxies), self.capacity);
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let running = async move {
             match self.tls {
