@@ -82,13 +82,9 @@ pub(super) struct TokenAnswer {
     expires_in: u64,
 }
 
-/// Whom a request for a token is from.
-enum Asker {
-    /// Nobody in particular: the node gives tokens to everyone.
-    Anyone,
-    /// The owner of a verified room token.
-    Bearer(RoomClaims),
-}
+/// Whom a request for a token is from: the owner of a verified room token, or nobody in particular where
+/// the node gives tokens to everyone.
+struct Asker(Option<RoomClaims>);
 
 /// The route.
 pub fn routes(issuer: TokenIssuer) -> Router {
@@ -100,10 +96,10 @@ pub fn routes(issuer: TokenIssuer) -> Router {
 async fn issue(State(issuer): State<TokenIssuer>, request: Request) -> Result<Response, Problem> {
     let headers = request.headers().clone();
     let asker = match token(&headers, request.uri()) {
-        Some(token) => Asker::Bearer(issuer.keys.verify_room(token)?),
+        Some(token) => Asker(Some(issuer.keys.verify_room(token)?)),
         None if issuer.open => {
             refuse_foreign_pages(&headers)?;
-            Asker::Anyone
+            Asker(None)
         }
         None => return Err(Problem::unauthenticated()),
     };
@@ -182,9 +178,8 @@ impl Asker {
             room: Some(room.to_owned()),
             ..VideoGrant::default()
         };
-        let claims = match self {
-            Asker::Anyone => return Ok(grant),
-            Asker::Bearer(claims) => claims,
+        let Some(claims) = &self.0 else {
+            return Ok(grant);
         };
         if !claims.opens(room) {
             return Err(Problem::wrong_room(claims.video.room.as_deref()));

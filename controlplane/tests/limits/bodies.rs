@@ -24,7 +24,7 @@ fn sections(count: usize) -> String {
 
 #[tokio::test]
 async fn an_offer_has_so_many_bytes_lines_and_sections_and_no_more() {
-    let node = Node::start(CorsOrigins::Any);
+    let node = Node::start(CorsOrigins::Any).await;
     let head = |kind: &str| {
         let token = node.token(Role::Teacher);
         format!(
@@ -53,7 +53,7 @@ async fn an_offer_has_so_many_bytes_lines_and_sections_and_no_more() {
 
 #[tokio::test]
 async fn json_is_32_levels_deep_at_most() {
-    let node = Node::start(CorsOrigins::Any);
+    let node = Node::start(CorsOrigins::Any).await;
     let token = node.token(Role::Teacher);
     let head = format!(
         "POST /api/token HTTP/1.1\r\ncontent-type: application/json\r\nauthorization: Bearer {token}"
@@ -68,7 +68,7 @@ async fn json_is_32_levels_deep_at_most() {
 
 #[tokio::test]
 async fn a_head_is_16_kib_at_most() {
-    let node = Node::start(CorsOrigins::Any);
+    let node = Node::start(CorsOrigins::Any).await;
     for (bytes, served) in [(8 * 1024, true), (64 * 1024, false), (1024 * 1024, false)] {
         let head = format!(
             "GET /openapi.json HTTP/1.1\r\nx-padding: {}",

@@ -30,7 +30,7 @@ async fn a_preflight_is_answered_by_the_list_and_never_with_credentials() {
         (listed, "null", None),
     ];
     for (allowed, origin, expected) in table {
-        let node = Node::start(allowed);
+        let node = Node::start(allowed).await;
         for resource in RESOURCES {
             for method in ["POST", "PATCH", "DELETE"] {
                 let head = format!(
@@ -56,7 +56,7 @@ async fn a_preflight_is_answered_by_the_list_and_never_with_credentials() {
 
 #[tokio::test]
 async fn an_answer_exposes_what_whip_clients_read_whether_it_is_good_or_bad() {
-    let node = Node::start(CorsOrigins::Any);
+    let node = Node::start(CorsOrigins::Any).await;
     for resource in RESOURCES {
         let head = format!("POST {resource} HTTP/1.1\r\norigin: https://anyone.example");
         let answer = node.ask(&head, b"").await;

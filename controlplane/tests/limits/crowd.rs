@@ -16,7 +16,7 @@ const PER_ADDRESS: usize = IDLE_PER_ADDRESS_MAX as usize - 1;
 
 #[tokio::test(start_paused = true)]
 async fn a_thousand_slow_sockets_keep_nobody_from_being_served_and_are_closed() {
-    let node = Node::start(CorsOrigins::Any);
+    let node = Node::start(CorsOrigins::Any).await;
     let since = Instant::now();
     let mut slow = Vec::with_capacity(SLOW);
     for at in 0..SLOW {
@@ -47,7 +47,7 @@ async fn a_thousand_slow_sockets_keep_nobody_from_being_served_and_are_closed() 
 
 #[tokio::test(start_paused = true)]
 async fn an_address_with_64_silent_connections_is_refused_the_next_and_others_are_not() {
-    let node = Node::start(CorsOrigins::Any);
+    let node = Node::start(CorsOrigins::Any).await;
     let crowded = Ipv4Addr::new(127, 0, 2, 1);
     let mut silent = Vec::new();
     for _ in 0..IDLE_PER_ADDRESS_MAX {

@@ -5,14 +5,22 @@
 mod bodies;
 mod cors;
 mod crowd;
+#[path = "../signaling/fake.rs"]
+#[expect(
+    dead_code,
+    reason = "these stories need a data plane that answers, and no more"
+)]
+mod fake;
 #[path = "../place/mod.rs"]
 mod place;
 mod process;
+mod routes;
 mod slow;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
+use axum::Router;
 use controlplane::auth::token::RoomClaims;
 use controlplane::auth::{Keys, Role, VideoGrant};
 use controlplane::config::{Config, CorsOrigins, Flags};
@@ -24,24 +32,36 @@ use controlplane::http::public_url::PublicUrl;
 use controlplane::http::server::Server;
 use controlplane::http::token::TokenIssuer;
 use controlplane::node::NodeClient;
-use controlplane::rooms::Registry;
+use controlplane::rooms::{Limits, Registry};
 use controlplane::state::{AppState, Shared};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// The public port of a node whose data plane is away: tokens and bodies are judged before it is asked.
+/// The public port of a node whose data plane only answers.
 struct Node {
     address: SocketAddr,
     keys: Keys,
+    routes: Router,
+    _fake: fake::FakeNode,
+    _dir: tempfile::TempDir,
 }
 
 impl Node {
-    fn start(cors_origins: CorsOrigins) -> Node {
+    async fn start(cors_origins: CorsOrigins) -> Node {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link.sock");
+        let fake = fake::FakeNode::start(link.clone(), 1);
         let keys = Keys::from_secret("k", "0123456789abcdef0123456789abcdef", "lectern").unwrap();
         let metrics = Metrics::new();
         let health = Health::new(metrics.clone());
-        let (client, _events) = NodeClient::start("/nonexistent/link.sock".into());
-        let registry = Registry::new(client.clone(), health.clone(), metrics.clone(), None);
+        let (client, events) = NodeClient::start(link);
+        let registry = Registry::new(
+            client.clone(),
+            health.clone(),
+            metrics.clone(),
+            Limits::default(),
+        );
+        tokio::spawn(registry.clone().run(events));
         let (config, _) = Config::from_environment(&Flags::default(), []).unwrap();
         let server = Server::bind("--http", "127.0.0.1:0".parse().unwrap()).unwrap();
         let address = server.address();
@@ -55,7 +75,7 @@ impl Node {
             keys: keys.clone(),
             node: client,
             registry,
-            health,
+            health: health.clone(),
             ice_servers: Vec::new(),
             node_id: [1; 16],
         });
@@ -63,11 +83,19 @@ impl Node {
             cors_origins,
             metrics,
         };
+        let routes = public::routes(state.clone(), issuer.clone());
         let (_stop, serving) = server
             .serve(public::router(state, issuer, settings))
             .unwrap();
         tokio::spawn(serving);
-        Node { address, keys }
+        health.wait_for_link().await;
+        Node {
+            address,
+            keys,
+            routes,
+            _fake: fake,
+            _dir: dir,
+        }
     }
 
     fn token(&self, role: Role) -> String {

@@ -3,11 +3,13 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::fake::FakeNode;
 use super::place::{Place, forking, stdout};
 
 /// A control plane of its own, under a limit of descriptors.
@@ -20,7 +22,7 @@ struct Process {
 }
 
 impl Process {
-    fn start(nofile: u64) -> Process {
+    fn start(nofile: usize) -> Process {
         let place = Place::new();
         let arguments = [
             "controlplane",
@@ -72,6 +74,10 @@ impl Process {
             child,
             log,
         }
+    }
+
+    fn link(&self) -> PathBuf {
+        self.place.path().join("lectern-data/link.sock")
     }
 
     fn rss_kib(&self) -> u64 {
@@ -144,13 +150,17 @@ fn pour(process: &Process, head: &str, bytes_max: u64) -> (u64, String) {
     (sent, answer.join().unwrap())
 }
 
-#[test]
-fn c5_a_gigabyte_in_chunks_is_cut_off_and_not_kept() {
+#[tokio::test(flavor = "multi_thread")]
+async fn c5_a_gigabyte_in_chunks_is_cut_off_and_not_kept() {
     const GIGABYTE: u64 = 1 << 30;
     /// What both sockets' buffers hold beside the 256 KiB that are read.
     const TAKEN_MAX: u64 = 32 << 20;
     const GROWTH_KIB_MAX: u64 = 8 << 10;
     let process = Process::start(4096);
+    let data_plane = FakeNode::start(process.link(), 1);
+    while get(&mut connect(process.ops), "/readyz") != Some(200) {
+        tokio::task::yield_now().await;
+    }
     let token = stdout(
         &process
             .place
@@ -195,11 +205,12 @@ fn c5_a_gigabyte_in_chunks_is_cut_off_and_not_kept() {
     let growth = process.rss_kib().saturating_sub(before);
     assert!(growth <= GROWTH_KIB_MAX, "{growth} KiB");
     process.end();
+    drop(data_plane);
 }
 
 #[test]
 fn c6_without_descriptors_the_node_sheds_stays_reachable_and_recovers() {
-    const NOFILE: u64 = 256;
+    const NOFILE: usize = 256;
     const CONNECTIONS: usize = 300;
     /// Of the 100 that an accept loop would take in a second if it span.
     const TICKS_MAX: u64 = 30;
@@ -214,15 +225,11 @@ fn c6_without_descriptors_the_node_sheds_stays_reachable_and_recovers() {
             None => shed += 1,
         }
     }
-    assert!(
-        (150..NOFILE as usize).contains(&held.len()),
-        "{} held",
-        held.len()
-    );
+    assert!((150..NOFILE).contains(&held.len()), "{} held", held.len());
     assert!(shed >= 50, "{shed} shed");
     // The rest of the node has the descriptors it needs: the ops port answers, and the data plane is found.
     assert_eq!(get(&mut connect(process.ops), "/healthz"), Some(200));
-    let link = process.place.path().join("lectern-data/link.sock");
+    let link = process.link();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -22,7 +22,7 @@ async fn closed(stream: &mut TcpStream, since: Instant) -> (String, Duration) {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_never_finishes_a_head_is_closed() {
-    let node = Node::start(CorsOrigins::Any);
+    let node = Node::start(CorsOrigins::Any).await;
     for sent in [
         "",
         "G",
@@ -41,7 +41,7 @@ async fn whoever_never_finishes_a_head_is_closed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_byte_a_second_does_not_keep_a_head_open() {
-    let node = Node::start(CorsOrigins::Any);
+    let node = Node::start(CorsOrigins::Any).await;
     let mut stream = node.connect().await;
     let since = Instant::now();
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
@@ -57,7 +57,7 @@ async fn a_byte_a_second_does_not_keep_a_head_open() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_come_is_a_timeout() {
-    let node = Node::start(CorsOrigins::Any);
+    let node = Node::start(CorsOrigins::Any).await;
     let token = node.token(Role::Teacher);
     for (path, media_type) in [
         ("/whip/math-7", "application/sdp"),
@@ -79,7 +79,7 @@ async fn a_body_that_does_not_come_is_a_timeout() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_has_asked_and_asks_no_more_is_closed() {
-    let node = Node::start(CorsOrigins::Any);
+    let node = Node::start(CorsOrigins::Any).await;
     let mut stream = node.connect().await;
     let since = Instant::now();
     stream

@@ -1,70 +1,13 @@
-//! The document against the router: nothing undescribed, nothing described that is not there, nothing open
-//! that should not be.
+//! The document by itself; `tests/limits/routes.rs` holds it against the router.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use axum::body::Body;
-use axum::http::{Request, StatusCode};
 use serde_json::Value;
-use tower::ServiceExt;
 
 use super::*;
-use crate::auth::Keys;
-use crate::config::{Config, CorsOrigins, Flags};
-use crate::http::health::Health;
-use crate::http::layers::Layers;
-use crate::http::metrics::Metrics;
 use crate::http::problem::Kind;
-use crate::http::public;
-use crate::http::public_url::PublicUrl;
-use crate::http::token::TokenIssuer;
-use crate::node::NodeClient;
-use crate::rooms::Registry;
-use crate::state::{AppState, Shared};
 
 const METHODS: [&str; 6] = ["get", "head", "post", "patch", "delete", "options"];
-
-/// Everyone may ask these; they tell nothing of a room. The rest is 401 without a token.
-const ALLOWED: [&str; 10] = [
-    "get /",
-    "get /docs",
-    "get /openapi.json",
-    "get /publish/{room}",
-    "get /watch/{room}",
-    "get /assets/{path}",
-    "get endpoint",
-    "head endpoint",
-    "options endpoint",
-    "options session",
-];
-
-fn parts() -> (AppState, TokenIssuer, Layers) {
-    let keys = Keys::from_secret("k", "0123456789abcdef0123456789abcdef", "lectern").unwrap();
-    let metrics = Metrics::new();
-    let health = Health::new(metrics.clone());
-    let (node, _events) = NodeClient::start("/nonexistent/link.sock".into());
-    let registry = Registry::new(node.clone(), health.clone(), metrics.clone(), None);
-    let (config, _) = Config::from_environment(&Flags::default(), []).unwrap();
-    let issuer = TokenIssuer {
-        keys: keys.clone(),
-        open: false,
-        default_room: "live".to_owned(),
-        public_url: PublicUrl::new(&config, "127.0.0.1:8080".parse().unwrap()),
-    };
-    let state = AppState::new(Shared {
-        keys,
-        node,
-        registry,
-        health,
-        ice_servers: Vec::new(),
-        node_id: [1; 16],
-    });
-    let settings = Layers {
-        cors_origins: CorsOrigins::Any,
-        metrics,
-    };
-    (state, issuer, settings)
-}
 
 fn described() -> BTreeMap<String, BTreeSet<String>> {
     let document: Value = serde_json::from_str(text()).unwrap();
@@ -79,101 +22,6 @@ fn described() -> BTreeMap<String, BTreeSet<String>> {
             )
         })
         .collect()
-}
-
-/// The patterns of a router, from its debug text: axum has no other way to list them.
-fn patterns(router: &Router) -> BTreeSet<String> {
-    let text = format!("{router:?}");
-    let patterns: BTreeSet<String> = text
-        .split("RouteId(")
-        .filter_map(|part| part.split_once("): \"")?.1.split_once('"'))
-        .map(|(pattern, _)| pattern.replace("{*", "{"))
-        .filter(|pattern| !pattern.contains("__private"))
-        .collect();
-    assert!(
-        patterns.contains("/api/token"),
-        "axum prints otherwise now: {text}"
-    );
-    patterns
-}
-
-/// A path of this pattern.
-fn example(pattern: &str) -> String {
-    pattern
-        .replace("{room}", "math-7")
-        .replace("{name}", "main")
-        .replace("{id}", "3q2-7wEjRWeJq83vEjRWeA")
-        .replace("{stream}", "x9")
-        .replace("{path}", "none.js")
-}
-
-/// What an address is for.
-fn shape(pattern: &str) -> &str {
-    let is_whip_or_whep = pattern.contains("whip") || pattern.contains("whep");
-    match (is_whip_or_whep, pattern.contains("{id}")) {
-        (true, true) => "session",
-        (true, false) => "endpoint",
-        (false, _) => pattern,
-    }
-}
-
-async fn status(router: &Router, method: &str, path: &str) -> StatusCode {
-    let request = Request::builder()
-        .method(method.to_uppercase().as_str())
-        .uri(path)
-        .body(Body::empty())
-        .unwrap();
-    router.clone().oneshot(request).await.unwrap().status()
-}
-
-#[tokio::test]
-async fn every_route_is_described_and_every_description_has_its_route() {
-    let (state, issuer, settings) = parts();
-    let routed = patterns(&public::routes(state.clone(), issuer.clone()));
-    let router = public::router(state, issuer, settings);
-    let described = described();
-    for pattern in &routed {
-        let Some(methods) = described.get(pattern) else {
-            panic!("{pattern} is not in the document");
-        };
-        for method in METHODS {
-            let found = status(&router, method, &example(pattern)).await;
-            // HEAD is GET's shadow where nobody described it apart.
-            let implied = matches!(method, "head" | "options");
-            let there = found != StatusCode::METHOD_NOT_ALLOWED;
-            let said = methods.contains(method);
-            assert!(
-                said == there || (there && implied),
-                "{method} {pattern}: {found}"
-            );
-        }
-    }
-    for pattern in described.keys() {
-        let pending = pattern.contains("/sse");
-        assert!(pending || routed.contains(pattern), "{pattern} is no route");
-    }
-}
-
-#[tokio::test]
-async fn every_described_route_asks_for_a_token_unless_it_is_on_the_list() {
-    let (state, issuer, settings) = parts();
-    let routed = patterns(&public::routes(state.clone(), issuer.clone()));
-    let router = public::router(state, issuer, settings);
-    let document: Value = serde_json::from_str(text()).unwrap();
-    for (pattern, methods) in described() {
-        for method in &methods {
-            let allowed = ALLOWED.contains(&format!("{method} {}", shape(&pattern)).as_str());
-            let security = document["paths"][&pattern][method]["security"].as_array();
-            let open = security.is_none_or(Vec::is_empty);
-            assert_eq!(open, allowed, "the document on {method} {pattern}");
-            if !routed.contains(&pattern) {
-                continue;
-            }
-            let found = status(&router, method, &example(&pattern)).await;
-            let unauthenticated = found == StatusCode::UNAUTHORIZED;
-            assert_eq!(unauthenticated, !allowed, "{method} {pattern}: {found}");
-        }
-    }
 }
 
 #[test]
