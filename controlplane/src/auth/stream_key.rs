@@ -318,6 +318,19 @@ pub fn make(
     Ok(NewKey { key, sub })
 }
 
+/// Whether the file, if there is one, can be read; how many keys it has.
+///
+/// # Errors
+/// [`StreamKeyError`].
+pub fn check(data_dir: &Path) -> Result<usize, StreamKeyError> {
+    let path = data_dir.join(FILE_NAME);
+    if path.exists() {
+        Ok(read(&path)?.len())
+    } else {
+        Ok(0)
+    }
+}
+
 fn read(path: &Path) -> Result<Vec<Entry>, StreamKeyError> {
     let malformed = |what: String| StreamKeyError::Malformed {
         path: path.to_owned(),

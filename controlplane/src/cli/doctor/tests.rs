@@ -1,6 +1,18 @@
 //! Verdicts on hosts that are not this one.
 
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::certificate::{certificate, covers, expiry, https, names, public_host};
+use super::host::{CLOCK_MIN, Probe, SEND_BUFFER_BYTES, addresses, clock, edge, host};
+use super::node::{Running, rows};
+use super::ports::tcp_ports;
+use super::storage::{data_dir, free};
 use super::*;
+use crate::auth::Keys;
+use crate::auth::stream_key::{self, Existing};
 
 fn config(flags: Flags) -> Config {
     Config::from_environment(&flags, []).unwrap().0
@@ -141,5 +153,130 @@ fn a_directory_whose_keys_others_may_read_is_pointed_out() {
     assert_eq!(row.verdict, Verdict::Warn);
     assert!(row.fix.unwrap().starts_with("chmod 600 "));
     fs::write(config.keys_file(), "{").unwrap();
+    assert_eq!(data_dir(&config).verdict, Verdict::Fail);
+}
+
+#[test]
+fn a_certificate_covers_its_names_and_one_label_under_a_star() {
+    let names = [
+        "live.school.example".to_owned(),
+        "*.nodes.example".to_owned(),
+    ];
+    for (host, covered) in [
+        ("live.school.example", true),
+        ("LIVE.school.example", true),
+        ("school.example", false),
+        ("a.nodes.example", true),
+        ("a.b.nodes.example", false),
+        ("nodes.example", false),
+    ] {
+        assert_eq!(covers(&names, host), covered, "{host}");
+    }
+}
+
+#[test]
+fn a_certificate_for_another_host_than_public_url_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let made = rcgen::generate_simple_self_signed([
+        "live.school.example".to_owned(),
+        "192.0.2.1".to_owned(),
+    ])
+    .unwrap();
+    fs::write(path("c.pem"), made.cert.pem()).unwrap();
+    fs::write(path("k.pem"), made.signing_key.serialize_pem()).unwrap();
+    let found = names(made.cert.pem().as_bytes()).unwrap();
+    assert_eq!(found, ["live.school.example", "192.0.2.1"]);
+    for (url, verdict) in [
+        ("https://live.school.example:8443/x", Verdict::Ok),
+        ("https://192.0.2.1", Verdict::Ok),
+        ("https://other.example", Verdict::Fail),
+    ] {
+        let flags = Flags::default()
+            .with("tls_cert", path("c.pem"))
+            .with("tls_key", path("k.pem"))
+            .with("public_url", url);
+        let row = https(&config(flags), SystemTime::now());
+        assert_eq!(row.verdict, verdict, "{url}: {}", row.says);
+    }
+    let v6 = config(Flags::default().with("public_url", "https://[2001:db8::1]:8443"));
+    assert_eq!(public_host(&v6), Some("2001:db8::1"));
+}
+
+#[test]
+fn a_disk_that_runs_full_warns_and_then_fails() {
+    for (mib, verdict) in [
+        (1_000, Verdict::Ok),
+        (100, Verdict::Warn),
+        (15, Verdict::Fail),
+    ] {
+        assert_eq!(free(mib << 20).verdict, verdict, "{mib}");
+    }
+}
+
+#[test]
+fn a_node_that_runs_is_looked_at_and_each_fault_has_its_fix() {
+    let config = config(Flags::default());
+    let whole = || Running {
+        version: "0.1.0".to_owned(),
+        media_version: Some("0.1.0".to_owned()),
+        link_up: true,
+        media_answers: true,
+        draining: false,
+    };
+    let table = [
+        (whole(), vec![("node", Verdict::Ok), ("link", Verdict::Ok)]),
+        (
+            Running {
+                media_version: Some("0.0.9".to_owned()),
+                draining: true,
+                ..whole()
+            },
+            vec![
+                ("node", Verdict::Warn),
+                ("link", Verdict::Ok),
+                ("drain", Verdict::Warn),
+            ],
+        ),
+        (
+            Running {
+                media_version: None,
+                link_up: false,
+                ..whole()
+            },
+            vec![("node", Verdict::Warn), ("link", Verdict::Fail)],
+        ),
+        (
+            Running {
+                media_answers: false,
+                ..whole()
+            },
+            vec![("node", Verdict::Ok), ("link", Verdict::Fail)],
+        ),
+    ];
+    for (node, expected) in table {
+        let found = rows(Some(&node), &config);
+        let verdicts: Vec<_> = found.iter().map(|row| (row.name, row.verdict)).collect();
+        assert_eq!(verdicts, expected, "{node:?}");
+        let fixed = |row: &Row| (row.verdict == Verdict::Ok) == row.fix.is_none();
+        assert!(found.iter().all(fixed), "{found:?}");
+    }
+    let none = rows(None, &config);
+    assert!(none.iter().all(|row| row.verdict == Verdict::Ok));
+    let long = format!("/{}", "x".repeat(200));
+    let config = Config::from_environment(&Flags::default().with("link", long), [])
+        .unwrap()
+        .0;
+    assert_eq!(rows(None, &config)[1].verdict, Verdict::Fail);
+}
+
+#[test]
+fn stream_keys_that_cannot_be_read_fail() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(Flags::default().with("data_dir", dir.path().display().to_string()));
+    Keys::load_or_create(dir.path()).unwrap();
+    stream_key::make(dir.path(), "math-7", None, Existing::Keep).unwrap();
+    assert_eq!(data_dir(&config).verdict, Verdict::Ok);
+    fs::write(dir.path().join(stream_key::FILE_NAME), "{").unwrap();
     assert_eq!(data_dir(&config).verdict, Verdict::Fail);
 }
