@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::print;
-use crate::auth::Keys;
+use crate::auth::{Keys, stream_key};
 use crate::config::layers::Setting;
 use crate::config::{Config, Flags, absolute};
 
@@ -25,6 +25,7 @@ pub(super) fn run(flags: &Flags, as_json: bool) -> anyhow::Result<()> {
     } else {
         None
     };
+    let stream_keys = stream_key::check(&config.data_dir)?;
     if as_json {
         let settings: Map<String, Value> = layers
             .settings()
@@ -37,7 +38,12 @@ pub(super) fn run(flags: &Flags, as_json: bool) -> anyhow::Result<()> {
                 )
             })
             .collect();
-        let document = json!({"file": layers.file, "settings": settings, "keys": keys});
+        let document = json!({
+            "file": layers.file,
+            "settings": settings,
+            "keys": keys,
+            "stream_keys": stream_keys,
+        });
         return print(&serde_json::to_string_pretty(&document)?);
     }
     let rows: Vec<[String; 3]> = layers
@@ -83,6 +89,11 @@ pub(super) fn run(flags: &Flags, as_json: bool) -> anyhow::Result<()> {
                 ));
             }
         }
+    }
+    if stream_keys > 0 {
+        lines.push(format!(
+            "{stream_keys} stream keys; only their hashes are kept"
+        ));
     }
     print(&lines.join("\n"))
 }

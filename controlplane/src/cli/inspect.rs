@@ -26,15 +26,15 @@ pub(super) struct InspectArgs {
 enum What {
     /// Every room
     Rooms,
-    /// One room: who publishes, who watches
+    /// One room: who publishes, who watches, and each one's media as its shard sees it
     Room {
         /// Its name
         name: String,
     },
-    /// One media session, as its shard sees it
+    /// One session: whose it is, and its media as its shard sees it
     Session {
-        /// Its handle, a number; `inspect room` shows it
-        handle: u64,
+        /// Its handle (`inspect room` shows it), its URL, or the last segment of that
+        session: String,
     },
     /// One shard
     Shard {
@@ -49,7 +49,14 @@ impl What {
             What::Rooms => "/debug/rooms".to_owned(),
             What::Room { name } if is_room_name(name) => format!("/debug/rooms/{name}"),
             What::Room { name } => bail!("`{name}` is no name of a room"),
-            What::Session { handle } => format!("/debug/sessions/{handle}"),
+            What::Session { session } => {
+                let last = session.rsplit('/').next().unwrap_or_default();
+                let last = last.split('?').next().unwrap_or_default();
+                if !is_room_name(last) {
+                    bail!("`{session}` is neither a session's handle nor its URL");
+                }
+                format!("/debug/sessions/{last}")
+            }
             What::Shard { index } => format!("/debug/shards/{index}"),
         })
     }
@@ -77,4 +84,28 @@ pub(super) fn run(args: &InspectArgs) -> anyhow::Result<()> {
         bail!("the node answers {status}: {detail}");
     }
     print(&serde_json::to_string_pretty(&answer)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_named_by_handle_by_url_or_by_its_last_segment() {
+        let path = |text: &str| {
+            What::Session {
+                session: text.to_owned(),
+            }
+            .path()
+        };
+        let id = "3q2-7wEjRWeJq83vEjRWeA";
+        let of_id = format!("/debug/sessions/{id}");
+        assert_eq!(path("17").unwrap(), "/debug/sessions/17");
+        assert_eq!(path(id).unwrap(), of_id);
+        let url = format!("https://live.school.example/whip/math-7/main/{id}?jwt=x.y.z");
+        assert_eq!(path(&url).unwrap(), of_id);
+        for strange in ["", "/", "a b", "..", "x/../%2e"] {
+            assert!(path(strange).is_err(), "{strange}");
+        }
+    }
 }

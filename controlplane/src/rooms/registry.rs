@@ -272,6 +272,20 @@ impl Registry {
         self.rooms().by_name.get(room).map_or(0, Room::viewers)
     }
 
+    /// The session with this handle, or with this last segment of its URL, and its room's name.
+    #[must_use]
+    pub fn find(&self, wanted: &str) -> Option<(String, Connection)> {
+        let rooms = self.rooms();
+        let handle = wanted.parse().ok().map(SessionId);
+        rooms.by_name.iter().find_map(|(name, room)| {
+            let is_wanted = |connection: &&Connection| {
+                handle == Some(connection.session) || connection.resource.as_str() == wanted
+            };
+            let connection = room.connections().find(is_wanted)?;
+            Some((name.clone(), connection.clone()))
+        })
+    }
+
     /// Every room as JSON for people, by name.
     #[must_use]
     pub fn inspect(&self) -> Vec<serde_json::Value> {

@@ -12,7 +12,9 @@ mod counter;
 mod data_plane;
 mod events;
 mod impostors;
+mod inspect;
 mod sessions;
+mod stream_key;
 mod takeover;
 mod whip_whep;
 
@@ -109,15 +111,24 @@ async fn over(dir: tempfile::TempDir, fake: FakeNode, setting: Setting) -> Node 
     node
 }
 
+/// The same with these keys, alone.
+async fn node_with_keys(keys: Keys) -> Node {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = FakeNode::start(dir.path().join("link.sock"), 1);
+    let node = unsettled_with(dir, fake, Setting::default(), keys);
+    node.health.wait_for_link().await;
+    node
+}
+
 /// The same, right after its start.
 fn unsettled(dir: tempfile::TempDir, fake: FakeNode, setting: Setting) -> Node {
+    let secret = "a secret of more than thirty-two bytes";
+    let keys = Keys::from_secret("k-test", secret, "lectern").unwrap();
+    unsettled_with(dir, fake, setting, keys)
+}
+
+fn unsettled_with(dir: tempfile::TempDir, fake: FakeNode, setting: Setting, keys: Keys) -> Node {
     let path = dir.path().join("link.sock");
-    let keys = Keys::from_secret(
-        "k-test",
-        "a secret of more than thirty-two bytes",
-        "lectern",
-    )
-    .unwrap();
     let metrics = Metrics::new();
     let health = Health::new(metrics.clone());
     let (client, events) = NodeClient::start(path);

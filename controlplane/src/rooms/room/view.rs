@@ -6,7 +6,7 @@ use dataplane_api::media::MediaKind;
 
 use super::Room;
 use crate::rooms::MAIN;
-use crate::rooms::connection::Kind;
+use crate::rooms::connection::{Connection, Kind};
 use crate::rooms::news::{News, TrackNews};
 use crate::rooms::stream::Stream;
 
@@ -14,21 +14,8 @@ impl Room {
     /// The room as JSON for people.
     #[must_use]
     pub fn inspect(&self, name: &str) -> serde_json::Value {
-        let connections: Vec<serde_json::Value> = self
-            .connections
-            .values()
-            .map(|connection| {
-                serde_json::json!({
-                    // A string, as every id outside: 64 bits do not survive a JavaScript number.
-                    "session": connection.session.0.to_string(),
-                    "kind": connection.kind.as_str(),
-                    "stream": connection.stream,
-                    "sub": connection.sub,
-                    "role": connection.role,
-                    "connected": connection.connected,
-                })
-            })
-            .collect();
+        let connections: Vec<serde_json::Value> =
+            self.connections.values().map(Connection::inspect).collect();
         serde_json::json!({
             "name": name,
             "streams_live": self.streams_live(),
@@ -86,5 +73,22 @@ impl Room {
             viewers: self.viewers(),
             reconnect: None,
         }
+    }
+}
+
+impl Connection {
+    /// This connection as JSON for people. Its URL's last segment stays out: who has it and a token of the
+    /// room may end the session.
+    #[must_use]
+    pub fn inspect(&self) -> serde_json::Value {
+        serde_json::json!({
+            // A string, as every id outside: 64 bits do not survive a JavaScript number.
+            "session": self.session.0.to_string(),
+            "kind": self.kind.as_str(),
+            "stream": self.stream,
+            "sub": self.sub,
+            "role": self.role,
+            "connected": self.connected,
+        })
     }
 }
