@@ -107,15 +107,23 @@ fn post(protocol: Protocol, id: &str, named: bool) -> OperationBuilder {
             (Access::Token, "Watch a stream", text)
         }
     };
-    let operation = operation(protocol.name(), id, summary, &description, access)
+    let mut operation = operation(protocol.name(), id, summary, &description, access)
         .request_body(Some(body(SDP, "The offer, at most 64 KiB.", OFFER)))
-        .response("201", created(protocol));
+        .response(
+            "201",
+            created(protocol, "The session runs; the body is the answer."),
+        );
+    if protocol == Protocol::Whep {
+        let offered = "The player's offer does not fit the stream; the body is the node's own offer. Answer it \
+                       with `PATCH application/sdp` at `Location`.";
+        operation = operation.response("406", created(protocol, offered));
+    }
     with_problems(operation, &kinds)
 }
 
-fn created(protocol: Protocol) -> ResponseBuilder {
+fn created(protocol: Protocol, description: &str) -> ResponseBuilder {
     let location = format!("/{}/math-7/main/3q2-7wEjRWeJq83vEjRWeA", protocol.name());
-    answer("The session runs; the body is the answer.")
+    answer(description)
         .content(SDP, content(ANSWER))
         .header(
             "Location",
@@ -128,7 +136,7 @@ fn created(protocol: Protocol) -> ResponseBuilder {
         .header(
             "Link",
             header(
-                "One for each external ICE server of the node.",
+                "One for each external ICE server of the node; of a WHEP session also one for its events.",
                 "<stun:stun.example.net>; rel=\"ice-server\"",
             ),
         )

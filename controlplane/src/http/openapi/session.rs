@@ -1,8 +1,9 @@
 //! Session URLs, and the events of a viewer's session.
 
+use axum::http::StatusCode;
 use serde_json::json;
 use utoipa::openapi::path::{OperationBuilder, Parameter, PathItemBuilder};
-use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
 use utoipa::openapi::schema::ArrayBuilder;
 use utoipa::openapi::{ContentBuilder, HttpMethod, PathItem, Required};
 
@@ -33,6 +34,8 @@ pub(super) fn paths() -> Vec<(String, PathItem)> {
     let events = PathItemBuilder::new()
         .parameters(Some([room(), name(), id()]))
         .operation(HttpMethod::Post, subscribe())
+        .operation(HttpMethod::Get, listen_to_all())
+        .operation(HttpMethod::Options, options_of_events("whepEventsOptions"))
         .build();
     let stream = in_path(
         "stream",
@@ -44,6 +47,10 @@ pub(super) fn paths() -> Vec<(String, PathItem)> {
         .parameters(Some([room(), name(), id(), stream]))
         .operation(HttpMethod::Get, listen())
         .operation(HttpMethod::Delete, unsubscribe())
+        .operation(
+            HttpMethod::Options,
+            options_of_events("whepEventStreamOptions"),
+        )
         .build();
     paths.extend([
         ("/whep/{room}/{name}/{id}/sse".to_owned(), events),
@@ -106,32 +113,45 @@ fn patch(protocol: &str) -> OperationBuilder {
                        learns addresses from checks), a new one restarts ICE. A failed restart leaves the \
                        session as it is.";
     let if_match = in_header("If-Match", "The session's ETag, or `*`.", Required::True);
+    let (summary, description) = if protocol == "whep" {
+        let text = format!(
+            "{description} While the session waits for the answer to the node's own offer (406), that answer \
+             comes here as `application/sdp`."
+        );
+        ("Trickle, restart ICE, or answer the node's offer", text)
+    } else {
+        ("Trickle or restart ICE", description.to_owned())
+    };
     let fragment = "a=ice-ufrag:9uB6\r\na=ice-pwd:YH75Fviy6338Vbrhrlp8Yh\r\n";
-    let operation = operation(
-        protocol,
-        &id,
-        "Trickle or restart ICE",
-        description,
-        access(protocol),
-    )
-    .parameter(if_match)
-    .request_body(Some(body(FRAGMENT, "A fragment (RFC 8840).", fragment)))
-    .response("204", answer("Trickled."))
-    .response(
-        "200",
-        answer("ICE restarts; the body has the node's new ufrag, password and candidates.")
-            .content(FRAGMENT, content(fragment))
-            .header("ETag", etag()),
-    );
+    let operation = operation(protocol, &id, summary, &description, access(protocol))
+        .parameter(if_match)
+        .request_body(Some(patch_body(protocol, fragment)))
+        .response("204", answer("Trickled, or answered."))
+        .response(
+            "200",
+            answer("ICE restarts; the body has the node's new ufrag, password and candidates.")
+                .content(FRAGMENT, content(fragment))
+                .header("ETag", etag()),
+        );
     let more = [
         Kind::EtagStale,
         Kind::EtagMissing,
         Kind::TooLarge,
         Kind::WrongType,
         Kind::BadSdp,
+        Kind::UnsupportedOffer,
         Kind::MediaDown,
     ];
     with_owner_problems(operation, &more)
+}
+
+fn patch_body(protocol: &str, fragment: &str) -> RequestBody {
+    let mut request = body(FRAGMENT, "A fragment (RFC 8840).", fragment);
+    if protocol == "whep" {
+        let answer = content("v=0\r\n...a=setup:active\r\n...").into();
+        request.content.insert("application/sdp".to_owned(), answer);
+    }
+    request
 }
 
 fn delete(protocol: &str) -> OperationBuilder {
@@ -174,7 +194,9 @@ fn subscribe() -> OperationBuilder {
         .example(Some(json!(["active", "inactive", "layers", "viewercount"])))
         .build();
     let body = RequestBodyBuilder::new()
-        .description(Some("The events that are wanted."))
+        .description(Some(
+            "The events that are wanted; all of them without a body.",
+        ))
         .content("application/json", wanted)
         .build();
     let location = "/whep/math-7/main/3q2-7wEjRWeJq83vEjRWeA/sse/x9";
@@ -194,28 +216,36 @@ fn subscribe() -> OperationBuilder {
     let more = [
         Kind::WrongType,
         Kind::TooLarge,
-        Kind::Http(axum::http::StatusCode::BAD_REQUEST),
+        Kind::RateLimited,
+        Kind::Http(StatusCode::BAD_REQUEST),
     ];
     with_owner_problems(operation, &more)
 }
 
 fn listen() -> OperationBuilder {
-    let description = "Server-sent events. An EventSource cannot set headers: append `?jwt=`.";
-    let operation = operation(
-        "whep",
-        "whepEventsGet",
-        "Listen to events",
-        description,
-        Access::Token,
-    )
-    .response(
+    let description = "Server-sent events: first how things are, then what changes. An EventSource cannot set \
+                       headers: append `?jwt=`. Whoever read the stream before is cut off; an ended stream is 404.";
+    events("whepEventsGet", "Listen to the events", description)
+}
+
+fn listen_to_all() -> OperationBuilder {
+    let description = "The same without a POST before, for a bare EventSource.";
+    events("whepEventsGetAll", "Listen to every event", description)
+}
+
+fn events(id: &str, summary: &str, description: &str) -> OperationBuilder {
+    let told = "event: active\ndata: {}\n\nevent: viewercount\ndata: {\"viewercount\":23}\n\n";
+    let operation = operation("whep", id, summary, description, Access::Token).response(
         "200",
-        answer("Events, until the session ends.").content(
-            "text/event-stream",
-            content("event: viewercount\ndata: {\"viewercount\":23}\n\n"),
-        ),
+        answer("Events, until the session ends.").content("text/event-stream", content(told)),
     );
-    with_owner_problems(operation, &[])
+    with_owner_problems(operation, &[Kind::RateLimited])
+}
+
+fn options_of_events(id: &str) -> OperationBuilder {
+    let response = answer("What may be sent, and the answer to a CORS preflight.")
+        .header("Allow", header("The methods.", "OPTIONS, GET, HEAD, POST"));
+    operation("whep", id, "What may be sent here?", "", Access::Open).response("204", response)
 }
 
 fn unsubscribe() -> OperationBuilder {
