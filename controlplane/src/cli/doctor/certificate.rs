@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
@@ -117,16 +118,16 @@ pub(super) fn names(pem: &[u8]) -> anyhow::Result<Vec<String>> {
         .iter()
         .flat_map(|names| &names.value.general_names);
     Ok(names
-        .filter_map(|name| match name {
-            GeneralName::DNSName(name) => Some((*name).to_owned()),
-            GeneralName::IPAddress([a, b, c, d]) => {
-                Some(std::net::Ipv4Addr::new(*a, *b, *c, *d).to_string())
+        .filter_map(|name| {
+            if let GeneralName::DNSName(name) = name {
+                return Some((*name).to_owned());
             }
-            GeneralName::IPAddress(bytes) => {
-                let bytes: [u8; 16] = (*bytes).try_into().ok()?;
-                Some(std::net::Ipv6Addr::from(bytes).to_string())
-            }
-            _ => None,
+            let GeneralName::IPAddress(bytes) = name else {
+                return None;
+            };
+            let v4 = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
+            let address = v4.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from));
+            address.ok().map(|address| address.to_string())
         })
         .collect())
 }
