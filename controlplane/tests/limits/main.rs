@@ -82,6 +82,7 @@ impl Node {
             health: health.clone(),
             ice_servers: Vec::new(),
             node_id: [1; 16],
+            lenient_patch: false,
         });
         let settings = Layers {
             cors_origins,
