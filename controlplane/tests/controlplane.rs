@@ -6,8 +6,10 @@ mod place;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use place::{Place, forking, stdout};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// A control plane without a data plane, its log read line by line.
@@ -63,6 +65,19 @@ impl Controlplane {
         }
     }
 
+    /// Reads the log up to the line with this message.
+    fn logs(&mut self, message: &str) {
+        loop {
+            let from = self.read.len();
+            let length = self.log.read_line(&mut self.read).unwrap();
+            assert_ne!(length, 0, "it ended: {}", self.read);
+            let line: Value = serde_json::from_str(&self.read[from..]).unwrap();
+            if line["message"] == message {
+                return;
+            }
+        }
+    }
+
     /// Ends its standard input and returns its whole log.
     fn end(mut self) -> String {
         drop(self.process.stdin.take());
@@ -104,6 +119,39 @@ fn a_control_plane_without_a_data_plane_serves_pages_and_says_that_it_is_not_rea
         "[]\n"
     );
     node.end();
+}
+
+#[test]
+fn sigterm_lets_a_request_that_runs_be_answered_and_waits_for_no_idle_connection() {
+    let place = Place::new();
+    let mut node = Controlplane::start(&place, &["--open-tokens"]);
+    let _idle = TcpStream::connect(node.http).unwrap();
+    let mut running = TcpStream::connect(node.http).unwrap();
+    let body = br#"{"room":"math-7"}"#;
+    write!(
+        running,
+        "POST /api/token HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\nexpect: 100-continue\r\n\r\n",
+        node.http,
+        body.len()
+    )
+    .unwrap();
+    let mut answer = BufReader::new(running.try_clone().unwrap());
+    let mut line = String::new();
+    // The server says this when somebody has begun to read the body: the request runs.
+    answer.read_line(&mut line).unwrap();
+    assert_eq!(line, "HTTP/1.1 100 Continue\r\n");
+
+    let asked = Instant::now();
+    let pid = Pid::from_raw(i32::try_from(node.process.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    node.logs("stopping");
+    running.write_all(body).unwrap();
+    let mut rest = String::new();
+    answer.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("HTTP/1.1 200 OK"), "{rest}");
+    assert!(node.process.wait().unwrap().success());
+    assert!(asked.elapsed() < Duration::from_secs(2));
 }
 
 #[test]
