@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use dataplane_api::Command;
 use dataplane_api::command::{Accept, RestartIce};
+use dataplane_api::ids::SlotId;
 
 use super::layers::{BODY_BYTES_MAX, read_body};
 use super::problem::Problem;
@@ -148,15 +149,17 @@ async fn accept(
         remote_ufrag: ufrag.clone(),
         ..connection
     };
-    next.slots
-        .retain(|(slot, _)| acceptance.slots.contains(slot));
+    let taken: Vec<SlotId> = acceptance.slots.iter().map(|(slot, _)| *slot).collect();
+    next.slots.retain(|(slot, _)| taken.contains(slot));
     let order = Command::Accept(Accept {
         session,
         remote: acceptance.transport,
         tag: Some(SessionTag::new(room, &next).encode()),
+        codecs: acceptance.slots,
+        extensions: Some(acceptance.extensions),
     });
     admitted(state.node.order(order).await)?;
-    match state.registry.accepted(session, &ufrag, acceptance.slots) {
+    match state.registry.accepted(session, &ufrag, taken) {
         Ok(true) => Ok(StatusCode::NO_CONTENT.into_response()),
         Ok(false) => Err(answered()),
         Err(_) => Err(Problem::unknown_session()),

@@ -2,11 +2,14 @@
 
 use dataplane_api::command::{RemoteTransport, Setup, Slot};
 use dataplane_api::ids::SlotId;
+use dataplane_api::media::{Extensions, PayloadType};
 
 use super::SdpError;
 use super::attributes::bad;
 use super::codec::{self, Format};
+use super::extension::{Extension, Ids};
 use super::negotiate::{no_common_codec, usable};
+use super::offer::EXTENSIONS;
 use super::parse::{Media, Offer, Section};
 
 /// What an answer says yes to.
@@ -14,8 +17,11 @@ use super::parse::{Media, Offer, Section};
 pub struct Acceptance {
     /// The peer's ICE and DTLS parameters; its `setup` is `active` or `passive`.
     pub transport: RemoteTransport,
-    /// The slots it will receive, in the offer's order; never empty. The others stay without media.
-    pub slots: Vec<SlotId>,
+    /// The slots it will receive, in the offer's order, each with what the answer left of its codec; never
+    /// empty. The others stay without media.
+    pub slots: Vec<(SlotId, Vec<PayloadType>)>,
+    /// What it left of the header extensions that were offered.
+    pub extensions: Extensions,
 }
 
 impl Acceptance {
@@ -45,6 +51,7 @@ impl Acceptance {
             });
         }
         let mut slots = Vec::new();
+        let mut ids = Ids::default();
         for (index, (section, slot)) in answer.sections.iter().zip(offered).enumerate() {
             same_section(section, slot)?;
             // RFC 3264 section 6: port 0 refuses a section, and so does a direction that takes nothing.
@@ -52,8 +59,8 @@ impl Acceptance {
                 continue;
             }
             if usable(&answer, index)?.is_some() {
-                takes(section, slot)?;
-                slots.push(slot.slot);
+                let transport_cc = take_extensions(section, &mut ids);
+                slots.push((slot.slot, vec![takes(section, slot, transport_cc)?]));
             }
         }
         if slots.is_empty() {
@@ -65,6 +72,7 @@ impl Acceptance {
         Ok(Acceptance {
             transport: answer.transport,
             slots,
+            extensions: ids.0,
         })
     }
 }
@@ -82,10 +90,29 @@ fn same_section(section: &Section, slot: &Slot) -> Result<(), SdpError> {
     }
 }
 
+/// Remembers which of the offered extensions the section keeps, under their offered ids; whether
+/// transport-wide feedback is among them.
+fn take_extensions(section: &Section, ids: &mut Ids) -> bool {
+    let mut transport_cc = false;
+    for map in &section.attributes.extmaps {
+        let offered = EXTENSIONS.iter().find(|(id, extension, _)| {
+            *id == map.id && Extension::from_uri(&map.uri) == Some(*extension)
+        });
+        if let Some(&(id, extension, _)) = offered
+            && map.direction.receives()
+            && ids.accept(extension, id).is_some()
+        {
+            transport_cc |= extension == Extension::TransportCc;
+        }
+    }
+    transport_cc
+}
+
 /// The answer must name the payload type of the offer for the same codec; others beside it cost nothing.
-fn takes(section: &Section, slot: &Slot) -> Result<(), SdpError> {
+/// What it says of feedback and retransmission is what will be used.
+fn takes(section: &Section, slot: &Slot, transport_cc: bool) -> Result<PayloadType, SdpError> {
     let answered = codec::offered(section);
-    let fits = slot.codecs.iter().any(|offered| {
+    let taken = slot.codecs.iter().find_map(|offered| {
         let format = Format {
             codec: offered.codec,
             form: offered.form,
@@ -95,10 +122,18 @@ fn takes(section: &Section, slot: &Slot) -> Result<(), SdpError> {
             .filter(|codec| codec.pt == offered.pt)
             .cloned()
             .collect();
-        codec::fitting(&named, format).is_some()
+        let codec = codec::fitting(&named, format)?;
+        let left = codec.payload_type(format, transport_cc);
+        Some(PayloadType {
+            rtx_pt: left.rtx_pt.filter(|_| left.rtx_pt == offered.rtx_pt),
+            nack: left.nack && offered.nack,
+            pli: left.pli && offered.pli,
+            transport_cc: left.transport_cc && offered.transport_cc,
+            ..offered.clone()
+        })
     });
-    if fits {
-        return Ok(());
+    if let Some(taken) = taken {
+        return Ok(taken);
     }
     let offered: Vec<String> = slot
         .codecs

@@ -16,7 +16,7 @@ const VIDEO_PT: u8 = 96;
 const RTX_PT: u8 = 97;
 
 /// The header extensions of an offer with their ids; one id space for the bundle.
-const EXTENSIONS: [(u16, Extension, Option<MediaKind>); 6] = [
+pub(super) const EXTENSIONS: [(u16, Extension, Option<MediaKind>); 6] = [
     (1, Extension::Mid, None),
     (2, Extension::TransportCc, None),
     (3, Extension::AbsCaptureTime, None),

@@ -312,6 +312,14 @@ pub struct Accept {
     #[n(2)]
     #[cbor(with = "minicbor::bytes")]
     pub tag: Option<Vec<u8>>,
+    /// What the answer left of the codecs that its slots offered, with their feedback and retransmission;
+    /// a slot that is not named here stays as offered.
+    #[n(3)]
+    #[cbor(default)]
+    pub codecs: Vec<(SlotId, Vec<PayloadType>)>,
+    /// What it left of the header extensions; `None`: all of them.
+    #[n(4)]
+    pub extensions: Option<Extensions>,
 }
 
 /// See [`Command::Inspect`].

@@ -7,8 +7,8 @@ use dataplane_api::command::{
     TAG_BYTES_MAX, Unsubscribe,
 };
 use dataplane_api::event::CloseReason;
-use dataplane_api::ids::SessionId;
-use dataplane_api::media::Extensions;
+use dataplane_api::ids::{SessionId, SlotId};
+use dataplane_api::media::{Extensions, PayloadType};
 use dataplane_api::reply::{Admitted, Done, Inspected, Pong, Refusal, Refused};
 use rand::RngExt;
 
@@ -289,7 +289,13 @@ impl Shard {
     /// restarts ICE, and a certificate is for life.
     fn accept(&mut self, now: Micros, order: Accept) -> Answer {
         let key = self.session_key(order.session)?;
-        let Accept { remote, tag, .. } = order;
+        let Accept {
+            session: _,
+            remote,
+            tag,
+            codecs,
+            extensions,
+        } = order;
         check_credentials(&remote.ufrag, &remote.pwd)?;
         check_tag(tag.as_deref().unwrap_or_default())?;
         let session = self
@@ -309,6 +315,22 @@ impl Shard {
                     ufrag: remote.ufrag.clone(),
                     pwd: remote.pwd.clone(),
                 };
+                let fits = |(id, left): &(SlotId, Vec<PayloadType>)| {
+                    let slot = session.slots.iter().find(|slot| slot.spec.slot == *id);
+                    slot.is_some_and(|slot| slot.was_offered(left))
+                };
+                if !codecs.iter().all(fits) {
+                    return Err(invalid("the answer takes what was not offered"));
+                }
+                for (id, left) in codecs {
+                    let slot = session.slots.iter_mut().find(|slot| slot.spec.slot == id);
+                    if let Some(slot) = slot {
+                        slot.spec.codecs = left;
+                    }
+                }
+                if let Some(extensions) = extensions {
+                    session.extensions = extensions;
+                }
                 session.ice.accept(now, credentials);
                 session.remote = Some(remote);
             }

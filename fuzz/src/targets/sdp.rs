@@ -201,7 +201,7 @@ pub fn sdp_answer(bytes: &[u8]) {
         match Acceptance::read(bytes, &plan.slots) {
             Ok(acceptance) => {
                 let offered: BTreeSet<_> = plan.slots.iter().map(|slot| slot.slot).collect();
-                let taken: BTreeSet<_> = acceptance.slots.iter().copied().collect();
+                let taken: BTreeSet<_> = acceptance.slots.iter().map(|(slot, _)| *slot).collect();
                 assert!(!taken.is_empty() && taken.is_subset(&offered));
                 assert_eq!(taken.len(), acceptance.slots.len(), "a slot once");
                 assert_ne!(acceptance.transport.setup, Setup::ActPass);

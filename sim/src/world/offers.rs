@@ -46,6 +46,8 @@ impl World {
             session: *session,
             remote: handshaking(client).remote_transport(setup),
             tag: None,
+            codecs: Vec::new(),
+            extensions: None,
         };
         let reply = self.node.order(self.now, Command::Accept(order));
         assert!(matches!(reply, Reply::Admitted(_)), "{reply:?}");

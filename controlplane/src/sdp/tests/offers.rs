@@ -46,7 +46,7 @@ fn answer(offer: &str) -> String {
 
 fn accepted(answer: &str, slots: &[Slot]) -> Vec<SlotId> {
     match Acceptance::read(answer.as_bytes(), slots) {
-        Ok(acceptance) => acceptance.slots,
+        Ok(acceptance) => acceptance.slots.into_iter().map(|(slot, _)| slot).collect(),
         Err(error) => panic!("{error}\n{answer}"),
     }
 }
@@ -144,8 +144,45 @@ fn str0m_answers_every_codec_we_offer_and_we_read_its_answer() {
 fn a_browser_s_answer_is_taken() {
     let plan = plan(&[OPUS, VP8]);
     let acceptance = Acceptance::read(CHROMIUM_ANSWER.as_bytes(), &plan.slots).unwrap();
-    assert_eq!(acceptance.slots, [SlotId(0), SlotId(1)]);
     assert_eq!(acceptance.transport.setup, Setup::Active);
+    assert_eq!(acceptance.extensions, plan.extensions, "it keeps them all");
+    let offered = plan
+        .slots
+        .iter()
+        .map(|slot| (slot.slot, slot.codecs.clone()));
+    assert_eq!(acceptance.slots, offered.collect::<Vec<_>>());
+}
+
+#[test]
+fn what_an_answer_leaves_out_is_not_used() {
+    let plan = plan(&[OPUS, VP8]);
+    let whole = answer(&text(&plan));
+    let lines: Vec<&str> = whole.lines().collect();
+    let without = |words: &[&str]| {
+        let kept = lines
+            .iter()
+            .filter(|line| !words.iter().any(|word| line.contains(word)));
+        kept.map(|line| format!("{line}\r\n")).collect::<String>()
+    };
+    let video = |answer: &str| {
+        let acceptance = Acceptance::read(answer.as_bytes(), &plan.slots).unwrap();
+        let (_, codecs) = acceptance.slots.last().unwrap().clone();
+        (codecs[0].clone(), acceptance.extensions)
+    };
+    let (all, extensions) = video(&without(&[]));
+    assert_eq!(all.rtx_pt, Some(97));
+    assert!(all.nack && all.pli && all.transport_cc && extensions.transport_cc.is_some());
+
+    let (codec, _) = video(&without(&["rtx/90000", "apt="]).replace(" 97", ""));
+    assert_eq!((codec.rtx_pt, codec.nack), (None, true));
+    let (codec, _) = video(&without(&[":96 nack"]));
+    assert!(!codec.nack && codec.rtx_pt.is_some());
+    let (codec, extensions) = video(&without(&["transport-wide-cc"]));
+    assert!(!codec.transport_cc && extensions.transport_cc.is_none());
+    assert_eq!(extensions.mid, plan.extensions.mid);
+    // An id that was not offered is not ours to send.
+    let moved = without(&[]).replace("a=extmap:1 ", "a=extmap:9 ");
+    assert_eq!(video(&moved).1.mid, None);
 }
 
 #[test]

@@ -196,11 +196,16 @@ fn publish(full: bool) -> Publish {
 
 fn orders() -> impl Iterator<Item = (&'static str, Command)> {
     let (session, slot) = (SESSION, SlotId(1));
-    let accept = |setup, fingerprint, tag| {
+    let accept = |setup, fingerprint, tag: Option<Vec<u8>>| {
+        let narrowed = tag.is_some();
         Command::Accept(Accept {
             session,
             remote: remote(setup, fingerprint),
             tag,
+            codecs: narrowed
+                .then(|| vec![(slot, vec![payload_type(CodecId::VP8, false)])])
+                .unwrap_or_default(),
+            extensions: narrowed.then(|| extensions(false)),
         })
     };
     let restart = |tag| {

@@ -211,6 +211,17 @@ impl Slot {
         self.wishes.take_deferred(now)
     }
 
+    /// Whether an answer to our offer may take these codecs, each under its payload type.
+    pub(crate) fn was_offered(&self, taken: &[PayloadType]) -> bool {
+        let offered = |taken: &PayloadType| {
+            self.spec.codecs.iter().any(|known| {
+                (known.pt, known.codec, known.form) == (taken.pt, taken.codec, taken.form)
+                    && (taken.rtx_pt.is_none() || taken.rtx_pt == known.rtx_pt)
+            })
+        };
+        !taken.is_empty() && taken.iter().all(offered)
+    }
+
     /// The retransmission stream and payload type for what was sent as `payload_type`, when negotiated.
     pub(crate) fn rtx_for(&mut self, payload_type: u8) -> Option<(&mut RtxStream, u8)> {
         let codec = self.spec.codecs.iter().find(|c| c.pt == payload_type)?;
@@ -309,6 +320,39 @@ mod tests {
             Verdict::Forward(pending) => pending.index,
             Verdict::Skip | Verdict::NeedKeyframe | Verdict::NoCodec => panic!("{verdict:?}"),
         }
+    }
+
+    #[test]
+    fn an_answer_takes_of_what_was_offered_and_nothing_else() {
+        let offered = PayloadType {
+            rtx_pt: Some(97),
+            ..vp8(96)
+        };
+        let spec = Spec {
+            slot: SlotId(0),
+            kind: MediaKind::Video,
+            mid: "0".into(),
+            ssrc: 1,
+            rtx_ssrc: Some(2),
+            codecs: vec![offered.clone(), vp8(100)],
+        };
+        let mut slot = Slot::new(spec, [10, 10], 0);
+        assert!(slot.rtx_for(96).is_some());
+        let another = PayloadType {
+            codec: CodecId::AV1,
+            ..vp8(96)
+        };
+        let moved = PayloadType {
+            rtx_pt: Some(98),
+            ..vp8(96)
+        };
+        for left in [vec![], vec![vp8(101)], vec![vp8(96), another], vec![moved]] {
+            assert!(!slot.was_offered(&left));
+        }
+        let left = vec![vp8(96)];
+        assert!(slot.was_offered(&left));
+        slot.spec.codecs = left;
+        assert!(slot.rtx_for(96).is_none(), "it took no retransmissions");
     }
 
     #[test]

@@ -94,6 +94,8 @@ impl Node {
             session,
             remote,
             tag,
+            codecs: Vec::new(),
+            extensions: None,
         };
         self.order(now, Command::Accept(order))
     }

@@ -162,6 +162,8 @@ pub(super) fn accept(who: Who, setup: Setup) -> Command {
         session: who.session(),
         remote: remote(setup),
         tag: Some(vec![5; 5]),
+        codecs: Vec::new(),
+        extensions: None,
     })
 }
 
