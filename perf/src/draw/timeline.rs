@@ -19,7 +19,7 @@ const STRIPS: [(&str, &str, f64, &str); 8] = [
     ("upgrade", "added_ms", 20.0, "upgrade: gap, ms"),
     ("upgrade", "api_ms", 1000.0, "upgrade: API back, ms"),
     ("media", "back_ms", 500.0, "data plane back, ms"),
-    ("media", "served_ms_max", 5000.0, "last viewer served, ms"),
+    ("media", "all_served_ms", 5000.0, "last viewer served, ms"),
 ];
 
 /// One strip that has something to show.

@@ -115,10 +115,10 @@ fn serve(hall: &Hall, killed_at: Duration, round: &mut Round) -> anyhow::Result<
     round.figure("served_in_5s", share(everyone - unserved - late));
     round.figure("unserved", share(unserved));
     round.figure(
-        "served_ms_p50",
+        "half_served_ms",
         served.get(served.len() / 2).copied().unwrap_or(0.0),
     );
-    round.figure("served_ms_max", served.last().copied().unwrap_or(0.0));
+    round.figure("all_served_ms", served.last().copied().unwrap_or(0.0));
     let standing = hall.standing();
     let known = hall.wait_for(Duration::from_secs(5), |census| {
         census.connections == standing && census.sessions == standing

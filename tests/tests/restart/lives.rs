@@ -32,7 +32,7 @@ fn everybody_comes_back_after_five_deaths_of_the_data_plane() {
     let told = faults();
     told.nobody_noticed("media", 5);
     assert!(told.number("media", "unserved_max") <= 0.0);
-    assert!(told.number("media", "served_ms_max") <= 15_000.0);
+    assert!(told.number("media", "all_served_ms_max") <= 15_000.0);
     assert!(told.number("media", "back_ms_max") <= 5000.0);
     assert!(told.number("media", "noticed_ms_max") <= 5000.0);
 }
