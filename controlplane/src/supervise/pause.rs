@@ -10,6 +10,9 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_s
 /// killed it may not come again.
 const HEALTHY_TIME: Duration = Duration::from_secs(1);
 
+/// Longest pause after a process that was ready, however briefly: whoever starts is likely to serve.
+const SERVED_PAUSE_MAX: Duration = Duration::from_millis(500);
+
 /// None to speak of after a process that had served, longer and longer for one that fails each time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pause {
@@ -28,6 +31,7 @@ impl Pause {
         if ready_for >= HEALTHY_TIME {
             *self = Pause::default();
         }
+        self.next = self.next.min(SERVED_PAUSE_MAX);
     }
 
     /// The pause before the start that comes now; the one after it is longer.
@@ -58,7 +62,15 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_dies_within_a_second_is_waited_for_longer_and_longer() {
+    fn a_process_that_cannot_start_is_waited_for_longer_and_longer() {
+        let mut pause = Pause::default();
+        let pauses_ms = (0..7).map(|_| pause.before_start().as_millis());
+        let pauses_ms: Vec<u128> = pauses_ms.collect();
+        assert_eq!(pauses_ms, [10, 40, 160, 640, 2_560, 5_000, 5_000]);
+    }
+
+    #[test]
+    fn a_process_that_dies_right_after_it_was_ready_is_waited_for_half_a_second_at_most() {
         let mut pause = Pause::default();
         let pauses_ms: Vec<u128> = (0..7)
             .map(|_| {
@@ -66,7 +78,7 @@ mod tests {
                 pause.before_start().as_millis()
             })
             .collect();
-        assert_eq!(pauses_ms, [10, 40, 160, 640, 2_560, 5_000, 5_000]);
+        assert_eq!(pauses_ms, [10, 40, 160, 500, 500, 500, 500]);
         pause.on_end(Duration::from_secs(1));
         assert_eq!(pause.before_start(), Duration::from_millis(10));
     }

@@ -302,6 +302,16 @@ fn an_expired_token_of_ours_is_told_so_and_still_ends_its_own_session() {
     assert_eq!(claims.sub, "u-17");
 }
 
+/// Fault matrix, clock jumps: a session outlives them, and so does the right to end it.
+#[test]
+fn after_the_clock_went_back_a_session_is_still_its_owner_s() {
+    let token = changed(json!({"iat": NOW_S + 86_400, "exp": NOW_S + 90_000}));
+    keys().verify_room_at(&token, now()).unwrap_err();
+    assert!(keys().verify(&token, now(), Expiry::Ignored).is_ok());
+    let not_yet = changed(json!({"nbf": NOW_S + 31}));
+    assert!(keys().verify(&not_yet, now(), Expiry::Ignored).is_err());
+}
+
 #[test]
 fn a_token_for_another_deployment_learns_our_name_only_when_it_is_signed() {
     let audience = json!({"aud": "elsewhere"});
