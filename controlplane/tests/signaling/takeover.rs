@@ -226,6 +226,33 @@ async fn a_session_that_ends_during_the_takeover_is_not_revived() {
     assert!(!second.is_live());
 }
 
+#[tokio::test]
+async fn a_session_that_was_taken_over_and_ended_is_not_taken_over_again() {
+    let first = node().await;
+    let (url, teacher) = first.publish().await;
+    let orders = first.fake.take_orders();
+    let second = successor(first, held(&orders)).await;
+    let answer = second.request(Method::DELETE, &url, &teacher, "").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    second.fake.take_orders();
+    // The order to close it is lost with the link, so the data plane has it still.
+    let connections = second.fake.connections();
+    second.fake.hang_up();
+    until("connected again", || {
+        second.fake.connections() > connections
+    })
+    .await;
+    until("closed again", || {
+        second.fake.order_names() == ["Snapshot", "Close"]
+    })
+    .await;
+    assert_eq!(
+        sessions(&second.fake.take_orders(), "Close"),
+        sessions(&orders, "Admit")
+    );
+    assert!(!second.is_live());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_takeover_that_never_ends_is_media_down() {
     let first = node().await;

@@ -1,9 +1,12 @@
 //! Handles for sessions, tracks and rooms: numbers that the data plane never sees twice within a boot
 //! (contracts.md 2), whatever the clock says and however many control planes came before.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use dataplane_api::ids::SessionId;
 
 /// Ids of one connection to the data plane: 2^40 are more than a connection lives to use.
 const CONNECTION_SHIFT: u32 = 40;
@@ -19,6 +22,9 @@ struct Issued {
     first: u64,
     /// What was issued over earlier connections.
     earlier: Vec<Range<u64>>,
+    /// Sessions of earlier control planes that this one answers for. They are as many as there were at the
+    /// takeover.
+    taken_over: HashSet<SessionId>,
 }
 
 impl Ids {
@@ -45,10 +51,17 @@ impl Ids {
         id
     }
 
-    /// Whether this process made the handle.
-    pub(super) fn issued(&self, id: u64) -> bool {
-        let ids = self.lock();
-        (ids.first..ids.next).contains(&id) || ids.earlier.iter().any(|range| range.contains(&id))
+    /// A session of an earlier control plane is this one's from now on.
+    pub(super) fn take_over(&self, session: SessionId) {
+        self.lock().taken_over.insert(session);
+    }
+
+    /// Whether this process made the session or has taken it over: it knows all of these that are to live.
+    pub(super) fn own(&self, session: SessionId) -> bool {
+        let (ids, id) = (self.lock(), session.0);
+        (ids.first..ids.next).contains(&id)
+            || ids.earlier.iter().any(|range| range.contains(&id))
+            || ids.taken_over.contains(&session)
     }
 
     fn lock(&self) -> MutexGuard<'_, Issued> {
@@ -79,9 +92,12 @@ mod tests {
         assert_eq!((first, ids.next()), (3 << 40, (3 << 40) + 1));
         ids.begin(9);
         assert_eq!(ids.next(), 9 << 40);
-        assert!(ids.issued(first) && ids.issued(first + 1) && ids.issued(9 << 40));
-        assert!(!ids.issued(first + 2), "never made");
-        assert!(!ids.issued(4 << 40), "another control plane's");
+        let own = |id| ids.own(SessionId(id));
+        assert!(own(first) && own(first + 1) && own(9 << 40));
+        assert!(!own(first + 2), "never made");
+        assert!(!own(4 << 40), "another control plane's");
+        ids.take_over(SessionId(4 << 40));
+        assert!(own(4 << 40) && !own((4 << 40) + 1));
     }
 
     #[test]
@@ -89,6 +105,6 @@ mod tests {
         let ids = Ids::default();
         ids.begin(0);
         let id = ids.next();
-        assert!(id > 1 << 50 && ids.issued(id));
+        assert!(id > 1 << 50 && ids.own(SessionId(id)));
     }
 }

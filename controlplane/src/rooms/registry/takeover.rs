@@ -12,8 +12,8 @@ use crate::rooms::room::{Adopted, Input, Room};
 use crate::rooms::tag::{SessionTag, TrackTag};
 
 impl Registry {
-    /// Takes in every session that no room knows. One that this process made and has forgotten is closed:
-    /// its `Close` was lost with the link. `closed` are those whose end was heard since the data plane was
+    /// Takes in every session that no room knows. One that this process made or took over, and has forgotten
+    /// since, is closed: its `Close` was lost with the link, or is still on its way. `closed` are those whose end was heard since the data plane was
     /// asked. A session whose tag this build cannot read is left alone, and ends when its client does.
     pub(super) fn adopt(
         &self,
@@ -32,7 +32,7 @@ impl Registry {
             if rooms.of_session.contains_key(&session) || closed.contains(&session) {
                 continue;
             }
-            if self.0.ids.issued(session.0) {
+            if self.0.ids.own(session) {
                 self.0.node.tell(Command::Close(Close { session }));
                 continue;
             }
@@ -76,6 +76,7 @@ impl Registry {
             .by_name
             .entry(name.clone())
             .or_insert_with(|| Room::new(part.room, limits));
+        self.0.ids.take_over(part.session);
         rooms.of_session.insert(part.session, name.clone());
         let ids: Vec<TrackId> = tracks.iter().map(|track| track.track).collect();
         rooms
