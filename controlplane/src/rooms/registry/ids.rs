@@ -36,6 +36,11 @@ impl Ids {
             connection << CONNECTION_SHIFT
         };
         let mut ids = self.lock();
+        // Another boot counts from one again. A request that was ahead of this news has used the range
+        // already, so it goes on.
+        if connection != 0 && ids.next >> CONNECTION_SHIFT == connection {
+            return;
+        }
         if ids.first < ids.next {
             let earlier = ids.first..ids.next;
             ids.earlier.push(earlier);
@@ -98,6 +103,18 @@ mod tests {
         assert!(!own(4 << 40), "another control plane's");
         ids.take_over(SessionId(4 << 40));
         assert!(own(4 << 40) && !own((4 << 40) + 1));
+    }
+
+    #[test]
+    fn what_was_issued_while_a_connection_came_up_is_not_issued_again() {
+        let ids = Ids::default();
+        ids.begin(1);
+        let before = ids.next();
+        // The next boot counts its connections from one again, and a request may be ahead of the news.
+        let ahead = ids.next();
+        ids.begin(1);
+        let after = ids.next();
+        assert!(after > ahead && ahead > before && after < 2 << 40);
     }
 
     #[test]
