@@ -4,6 +4,7 @@ mod takeover;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use dataplane_api::event::LayerState;
@@ -44,7 +45,7 @@ pub enum Input {
     /// A session of an earlier control plane, found in the data plane. Older sessions first.
     Adopt(Adopted),
     /// What the data plane holds, after events were missed.
-    Resync(Resync),
+    Resync(Arc<Resync>),
     /// Time passes.
     Tick,
 }

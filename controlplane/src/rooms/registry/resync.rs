@@ -1,6 +1,7 @@
 //! What becomes of events that were lost: the rooms are compared with a snapshot of the data plane.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use dataplane_api::ids::{SessionId, TrackId};
@@ -100,9 +101,11 @@ impl Registry {
                 held.tracks.insert(track.track, (track.live, track.layers));
             }
         }
+        // Shared: a copy for each room would cost the square of a full node.
+        let held = Arc::new(held);
         let names: Vec<String> = rooms.by_name.keys().cloned().collect();
         for name in names {
-            self.apply(&mut rooms, &name, Input::Resync(held.clone()));
+            self.apply(&mut rooms, &name, Input::Resync(Arc::clone(&held)));
         }
         asked.again
     }

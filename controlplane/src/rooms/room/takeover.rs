@@ -12,7 +12,7 @@ use crate::rooms::connection::{Connection, Kind};
 use crate::rooms::stream::{Formats, Track};
 
 /// What the data plane held when asked.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Resync {
     /// Its sessions: connected or not, and which slot is filled from which track.
     pub sessions: HashMap<SessionId, (bool, Vec<(SlotId, TrackId)>)>,

@@ -240,7 +240,7 @@ fn what_was_missed_is_made_up_from_a_snapshot() {
         ]),
         admitted: HashSet::from([SessionId(1), SessionId(2), SessionId(3)]),
     };
-    let outputs = story.apply(Input::Resync(held));
+    let outputs = story.apply(Input::Resync(held.into()));
     assert_eq!(
         outputs,
         [
