@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 
 use controlplane::rooms::{News, Reconnect};
+use dataplane_api::command::Ping;
 use dataplane_api::event::Draining;
 use dataplane_api::snapshot::TrackPart;
 
@@ -251,6 +252,26 @@ async fn a_session_that_was_taken_over_and_ended_is_not_taken_over_again() {
         sessions(&orders, "Admit")
     );
     assert!(!second.is_live());
+}
+
+#[tokio::test]
+async fn a_class_whose_tracks_cannot_be_read_is_left_alone() {
+    let first = node().await;
+    let (url, teacher) = first.publish().await;
+    let mut parts = held(&first.fake.take_orders());
+    for part in &mut parts {
+        if let Part::Track(track) = part {
+            track.tag = br#"{"v":2,"kind":"audio","codec":1,"form":0}"#.to_vec();
+        }
+    }
+    // The successor is settled, so what it makes of them is done.
+    let second = successor(first, parts).await;
+    second
+        .request(Method::GET, &url, &teacher, "")
+        .await
+        .is_problem(404, "unknown-session");
+    second.client.order(Command::Ping(Ping {})).await.unwrap();
+    assert_eq!(second.fake.order_names(), ["Ping"], "its media goes on");
 }
 
 #[tokio::test(start_paused = true)]

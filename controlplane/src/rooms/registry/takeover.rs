@@ -13,8 +13,9 @@ use crate::rooms::tag::{SessionTag, TrackTag};
 
 impl Registry {
     /// Takes in every session that no room knows. One that this process made or took over, and has forgotten
-    /// since, is closed: its `Close` was lost with the link, or is still on its way. `closed` are those whose end was heard since the data plane was
-    /// asked. A session whose tag this build cannot read is left alone, and ends when its client does.
+    /// since, is closed: its `Close` was lost with the link, or is still on its way. `closed` are those
+    /// whose end was heard since the data plane was asked. A session whose tag, or a track's, this build
+    /// cannot read is left alone, and ends when its client does.
     pub(super) fn adopt(
         &self,
         rooms: &mut Rooms,
@@ -67,10 +68,11 @@ impl Registry {
         let tag = SessionTag::decode(&part.tag)?;
         let (name, formats, tracks_planned) = (tag.room.clone(), tag.formats(), tag.tracks);
         let connection = tag.connection(part)?;
+        // All or none: with a part of them its publisher would count as one that never got its answer.
         let tracks: Vec<_> = tracks
             .iter()
-            .filter_map(|&track| TrackTag::track(track.clone()))
-            .collect();
+            .map(|&track| TrackTag::track(track.clone()))
+            .collect::<Option<_>>()?;
         let limits = self.0.limits;
         rooms
             .by_name
