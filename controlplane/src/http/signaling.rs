@@ -225,6 +225,10 @@ pub(super) fn newcomer(
     if state.health.draining() {
         return Err(Problem::draining());
     }
+    // Orders to a data plane that hangs would wait for it without bound, for people who have gone.
+    if !state.health.media_answers() {
+        return Err(Problem::media_down());
+    }
     Ok(claims)
 }
 

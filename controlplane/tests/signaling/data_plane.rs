@@ -106,6 +106,48 @@ async fn media_down_is_said_while_the_link_is_down() {
     assert!(node.dir.path().exists());
 }
 
+#[tokio::test]
+async fn a_data_plane_that_hangs_is_asked_for_nobody_new() {
+    let node = node().await;
+    let (url, token) = node.publish().await;
+    node.fake.take_orders();
+    node.health.set_media_answers(false);
+    for (path, offer) in [("/whip/math-7/board", WHIP), ("/whep/math-7", WHEP)] {
+        node.post(path, &token, offer)
+            .await
+            .is_problem(503, "media-down");
+    }
+    assert_eq!(
+        node.fake.order_names(),
+        [] as [&str; 0],
+        "orders would wait, without bound and for people who have gone"
+    );
+    assert_eq!(
+        node.request(Method::GET, &url, &token, "").await.status,
+        StatusCode::NO_CONTENT
+    );
+    node.health.set_media_answers(true);
+    let answer = node.post("/whip/math-7/board", &token, WHIP).await;
+    assert_eq!(answer.status, StatusCode::CREATED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_data_plane_that_hangs_is_known_within_a_second() {
+    let node = node().await;
+    let (told, mut hears) = tokio::sync::watch::channel(true);
+    let keeping = heartbeat::keep(node.client.clone(), move |answers| {
+        told.send_replace(answers);
+    });
+    let keeping = tokio::spawn(keeping);
+    until("it answers", || node.fake.order_names().contains(&"Ping")).await;
+    assert!(*hears.borrow());
+    node.fake.fall_silent();
+    let since = tokio::time::Instant::now();
+    hears.wait_for(|answers| !answers).await.unwrap();
+    assert!(since.elapsed() <= Duration::from_secs(1), "{since:?}");
+    keeping.abort();
+}
+
 /// What the data plane says of a connected session.
 fn part(session: SessionId) -> Part {
     Part::Session(SessionPart {

@@ -29,7 +29,7 @@ use controlplane::config::CorsOrigins;
 use controlplane::http::health::Health;
 use controlplane::http::layers::{self, Layers};
 use controlplane::http::metrics::Metrics;
-use controlplane::node::NodeClient;
+use controlplane::node::{NodeClient, heartbeat};
 use controlplane::rooms::{Limits, Registry, StreamPath};
 use controlplane::state::{AppState, IceServer, Shared};
 use dataplane_api::command::{Command, Setup, Source as SlotSource};
