@@ -84,8 +84,9 @@ impl Told {
         if self.viewers.replace(now.viewers) != Some(now.viewers) {
             events.push(("viewercount", json!({"viewercount": now.viewers})));
         }
+        let before = std::mem::replace(&mut self.reconnect, now.reconnect);
         if let Some(why) = now.reconnect
-            && self.reconnect.replace(why) != Some(why)
+            && before != Some(why)
         {
             let retry_after_s = retry_after_s(why);
             let data = json!({"reason": why.as_str(), "retry_after_s": retry_after_s});
@@ -182,7 +183,7 @@ mod tests {
         let draining = r#"reconnect {"reason":"draining","retry_after_s":1}"#;
         let other = r#"reconnect {"reason":"other-formats","retry_after_s":0}"#;
         let down = r#"reconnect {"reason":"media-down","retry_after_s":1}"#;
-        let steps: [(News, &[&str]); 11] = [
+        let steps: [(News, &[&str]); 13] = [
             (News::default(), &[r#"viewercount {"viewercount":0}"#]),
             (News::default(), &[]),
             (
@@ -199,6 +200,9 @@ mod tests {
             (going(Reconnect::Draining), &["inactive {}", draining]),
             (going(Reconnect::Draining), &[]),
             (going(Reconnect::OtherFormats), &[other]),
+            (going(Reconnect::MediaDown), &[down]),
+            // It was the link only; the next time it is not.
+            (gap(), &[]),
             (going(Reconnect::MediaDown), &[down]),
         ];
         let mut told = told(Wanted::ALL);
