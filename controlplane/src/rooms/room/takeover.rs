@@ -9,7 +9,8 @@ use dataplane_api::ids::{SessionId, SlotId, TrackId};
 
 use super::{Left, Output, Room};
 use crate::rooms::connection::{Connection, Kind};
-use crate::rooms::stream::{Formats, Track};
+use crate::rooms::news::Reconnect;
+use crate::rooms::stream::{Formats, Stream, Track};
 
 /// What the data plane held when asked.
 #[derive(Debug)]
@@ -71,7 +72,27 @@ impl Room {
         self.connections.insert(session, connection);
     }
 
+    /// Viewers whose slots do not fit what is published stand here when their `Close` was lost with an
+    /// earlier control plane.
+    fn close_misfits(&mut self, out: &mut Vec<Output>) {
+        let misfits: Vec<SessionId> = self
+            .connections
+            .values()
+            .filter(|of| of.kind == Kind::Whep && of.admitted && !of.formats.is_empty())
+            .filter(|of| {
+                let live = self.stream(&of.stream).and_then(Stream::formats);
+                live.is_some_and(|live| live != of.formats)
+            })
+            .map(|of| of.session)
+            .collect();
+        for viewer in misfits {
+            self.forget(viewer, Some(Reconnect::OtherFormats), out);
+            out.push(Output::Close(viewer));
+        }
+    }
+
     pub(super) fn resync(&mut self, now: Duration, held: &Resync, out: &mut Vec<Output>) {
+        self.close_misfits(out);
         let known: Vec<(SessionId, bool)> = self
             .connections
             .values()

@@ -259,6 +259,27 @@ fn what_was_missed_is_made_up_from_a_snapshot() {
 }
 
 #[test]
+fn viewers_of_other_codecs_whose_end_was_lost_are_closed() {
+    let mut story = story();
+    story.apply(adopted(1, Kind::Whep, "a", &[]));
+    // The publisher came back with another codec, and the earlier control plane died over it.
+    story.apply(adopted(2, Kind::Whip, "teacher", &[AUDIO, OTHER]));
+    let sessions = [1, 2].map(|session| (SessionId(session), (true, vec![])));
+    let held = Resync {
+        sessions: HashMap::from(sessions),
+        tracks: HashMap::new(),
+        admitted: HashSet::from([SessionId(1), SessionId(2)]),
+    };
+    assert_eq!(
+        story.apply(Input::Resync(held.into())),
+        [
+            sent_away(1, &[], Reconnect::OtherFormats),
+            Output::Close(SessionId(1))
+        ]
+    );
+}
+
+#[test]
 fn a_tag_comes_back_as_it_was_and_stays_below_its_limit() {
     let mut connection = connection(1, Kind::Whep, &"s".repeat(64), &"\u{1}".repeat(128));
     connection.remote_ufrag = "\\".repeat(256);
