@@ -6,6 +6,7 @@
 
 mod audience;
 mod census;
+mod events;
 mod ids;
 mod resync;
 mod takeover;
@@ -14,14 +15,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use dataplane_api::Command;
 use dataplane_api::command::{Close, Source, Subscribe, Unsubscribe};
 use dataplane_api::ids::{RoomId, SessionId, SlotId, TrackId};
-use dataplane_api::{Command, Event};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use audience::Audience;
-use census::label;
 use ids::Ids;
 use resync::Asked;
 
@@ -298,83 +298,6 @@ impl Registry {
             .collect()
     }
 
-    fn on_link(&self, event: LinkEvent) {
-        match event {
-            LinkEvent::Up { hello, same_boot } => {
-                self.0.ids.begin(hello.connection);
-                self.rooms().down_since = None;
-                self.set_draining(hello.draining);
-                if same_boot {
-                    self.0.health.set_link_up(*self.0.settled.borrow());
-                } else {
-                    self.0.settled.send_replace(false);
-                    self.everywhere(|| Input::AllGone);
-                }
-                self.resync();
-            }
-            LinkEvent::Down => {
-                self.0.health.set_link_up(false);
-                self.rooms().down_since = Some(Instant::now());
-            }
-            LinkEvent::Event { event, .. } => self.on_event(event),
-        }
-    }
-
-    fn on_event(&self, event: Event) {
-        let mut rooms = self.rooms();
-        match event {
-            Event::SessionConnected(connected) => {
-                let session = connected.session;
-                if let Some(kind) = rooms.kind_of(session) {
-                    let _span = span(session, kind).entered();
-                    tracing::info!(join_ms = connected.join_ms, "connected");
-                    self.0
-                        .metrics
-                        .joined(label(kind), Duration::from_millis(connected.join_ms));
-                }
-                self.on_session(&mut rooms, session, Input::Connected(session));
-            }
-            Event::SessionClosed(closed) => {
-                let session = closed.session;
-                if let Some(asked) = &mut rooms.asked {
-                    asked.closed.insert(session);
-                }
-                if let Some(kind) = rooms.kind_of(session) {
-                    let _span = span(session, kind).entered();
-                    tracing::info!(reason = ?closed.reason, "closed");
-                }
-                self.on_session(&mut rooms, session, Input::Closed(session));
-            }
-            Event::TrackLive(live) => {
-                self.on_track(&mut rooms, live.track, Input::Activity(live.track, true));
-            }
-            Event::TrackSilent(silent) => {
-                let track = silent.track;
-                self.on_track(&mut rooms, track, Input::Activity(track, false));
-            }
-            Event::TrackLayers(told) => {
-                let track = told.track;
-                self.on_track(&mut rooms, track, Input::Layers(track, told.layers));
-            }
-            Event::ResyncNeeded(_) => {
-                drop(rooms);
-                self.resync();
-            }
-            Event::Draining(_) => {
-                drop(rooms);
-                self.set_draining(true);
-            }
-            // The client ends with `Superseded`, and the process follows.
-            Event::Superseded(_) | Event::ShardStats(_) => {}
-        }
-    }
-
-    fn set_draining(&self, draining: bool) {
-        self.0.health.set_draining(draining);
-        let mut rooms = self.rooms();
-        rooms.send_away(draining.then_some(Reconnect::Draining));
-    }
-
     fn tick(&self) {
         let now = self.0.started.elapsed();
         let mut rooms = self.rooms();
@@ -500,11 +423,6 @@ impl Rooms {
         room.connections()
             .find(|connection| connection.session == session)
     }
-}
-
-/// What every line about a session stands under.
-fn span(session: SessionId, kind: Kind) -> tracing::Span {
-    tracing::info_span!("session", session = session.0, kind = kind.as_str())
 }
 
 #[derive(Debug, Default)]
