@@ -287,8 +287,8 @@ fn check_time(claims: &RoomClaims, now_s: u64, expiry: Expiry) -> Result<(), Ver
     let soon = now_s.saturating_add(LEEWAY_S);
     // Whose session runs was let in with this token once: if it is from the future now, the clock has
     // gone back.
-    let early = expiry == Expiry::Enforced && claims.iat > soon;
-    if early || claims.nbf.is_some_and(|nbf| nbf > soon) {
+    let early = claims.iat > soon || claims.nbf.is_some_and(|nbf| nbf > soon);
+    if expiry == Expiry::Enforced && early {
         return Err(VerifyError::Invalid("from the future"));
     }
     if expiry == Expiry::Enforced && claims.exp.saturating_add(LEEWAY_S) <= now_s {

@@ -305,11 +305,16 @@ fn an_expired_token_of_ours_is_told_so_and_still_ends_its_own_session() {
 /// Fault matrix, clock jumps: a session outlives them, and so does the right to end it.
 #[test]
 fn after_the_clock_went_back_a_session_is_still_its_owner_s() {
-    let token = changed(json!({"iat": NOW_S + 86_400, "exp": NOW_S + 90_000}));
-    keys().verify_room_at(&token, now()).unwrap_err();
-    assert!(keys().verify(&token, now(), Expiry::Ignored).is_ok());
-    let not_yet = changed(json!({"nbf": NOW_S + 31}));
-    assert!(keys().verify(&not_yet, now(), Expiry::Ignored).is_err());
+    let (iat, exp) = (NOW_S + 86_400, NOW_S + 90_000);
+    // Many libraries write `nbf` beside `iat`, with the same time.
+    for claims in [
+        json!({"iat": iat, "exp": exp}),
+        json!({"iat": iat, "nbf": iat, "exp": exp}),
+    ] {
+        let token = changed(claims);
+        keys().verify_room_at(&token, now()).unwrap_err();
+        assert!(keys().verify(&token, now(), Expiry::Ignored).is_ok());
+    }
 }
 
 #[test]
