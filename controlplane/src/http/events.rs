@@ -4,7 +4,7 @@
 //! ```text
 //! POST   .../{id}/sse            -> 201, Location: the stream of the wished events
 //! GET    .../{id}/sse/{stream}   -> text/event-stream
-//! GET    .../{id}/sse            -> text/event-stream of every event, for a bare EventSource
+//! GET    .../{id}/sse            -> text/event-stream of every event, for a bare EventSource; also below /whip
 //! DELETE .../{id}/sse/{stream}   -> 200
 //! ```
 //! A stream first says how things are, then what changes. A slow reader misses states between, never the
@@ -108,15 +108,17 @@ pub(super) async fn read(
     Ok(flow(reading, sections(&connection), news))
 }
 
-/// Reads every event, without a stream that was made before.
+/// Reads every event, without a stream that was made before. Also a publisher's: whoever teaches wants to
+/// know how many watch. Its 201 names no events, because encoders split `Link` at the commas.
 pub(super) async fn read_all(
+    kind: Kind,
     State(state): State<AppState>,
     Extension(streams): Extension<EventStreams>,
     address: SessionAddress,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let connection = owned(&state, Kind::Whep, &address, &headers, &uri)?;
+    let connection = owned(&state, kind, &address, &headers, &uri)?;
     let news = news(&state, &connection)?;
     let stream = StreamId::new(Wanted::ALL);
     let reading = streams

@@ -66,9 +66,17 @@ pub fn routes(state: AppState) -> Router {
         .route("/whip/{room}/{name}/{id}", session_routes(Kind::Whip))
         .route("/whep/{room}/{name}/{id}", session_routes(Kind::Whep))
         .route(
+            "/whip/{room}/{name}/{id}/sse",
+            get(|state, streams, address, headers, uri| {
+                events::read_all(Kind::Whip, state, streams, address, headers, uri)
+            }),
+        )
+        .route(
             "/whep/{room}/{name}/{id}/sse",
             post(events::create)
-                .get(events::read_all)
+                .get(|state, streams, address, headers, uri| {
+                    events::read_all(Kind::Whep, state, streams, address, headers, uri)
+                })
                 .options(options_of_events),
         )
         .route(

@@ -112,8 +112,15 @@ async fn the_link_leads_to_a_stream_that_lives_as_long_as_the_session() {
         links
             .into_iter()
             .all(|link| !link.to_str().unwrap().contains("/sse")),
-        "a publisher has no events"
+        "encoders split Link at commas"
     );
+    // It hears of its stream all the same.
+    let url = board.header("location");
+    let request = Request::get(format!("{url}/sse?jwt={publishing}"));
+    let request = request.body(Body::empty()).unwrap();
+    let answer = node.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
 }
 
 #[tokio::test]

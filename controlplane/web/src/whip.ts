@@ -45,7 +45,9 @@ export class Whip extends MediaSession {
       const session = await negotiate(connection, options, (answer) =>
         withStartBitrate(answer, VIDEO_START_KBPS),
       );
-      return new Whip(connection, session, options.token);
+      // The node names no events to publishers, because encoders split `Link` at commas; it has them.
+      const events = session.events ?? `${session.resource}/sse`;
+      return new Whip(connection, { ...session, events }, options.token);
     } catch (error) {
       connection.close();
       throw error;

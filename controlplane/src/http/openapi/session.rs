@@ -34,7 +34,7 @@ pub(super) fn paths() -> Vec<(String, PathItem)> {
     let events = PathItemBuilder::new()
         .parameters(Some([room(), name(), id()]))
         .operation(HttpMethod::Post, subscribe())
-        .operation(HttpMethod::Get, listen_to_all())
+        .operation(HttpMethod::Get, listen_to_all("whep"))
         .operation(HttpMethod::Options, options_of_events("whepEventsOptions"))
         .build();
     let stream = in_path(
@@ -52,7 +52,12 @@ pub(super) fn paths() -> Vec<(String, PathItem)> {
             options_of_events("whepEventStreamOptions"),
         )
         .build();
+    let of_publisher = PathItemBuilder::new()
+        .parameters(Some([room(), name(), id()]))
+        .operation(HttpMethod::Get, listen_to_all("whip"))
+        .build();
     paths.extend([
+        ("/whip/{room}/{name}/{id}/sse".to_owned(), of_publisher),
         ("/whep/{room}/{name}/{id}/sse".to_owned(), events),
         (
             "/whep/{room}/{name}/{id}/sse/{stream}".to_owned(),
@@ -225,17 +230,19 @@ fn subscribe() -> OperationBuilder {
 fn listen() -> OperationBuilder {
     let description = "Server-sent events: first how things are, then what changes. An EventSource cannot set \
                        headers: append `?jwt=`. Whoever read the stream before is cut off; an ended stream is 404.";
-    events("whepEventsGet", "Listen to the events", description)
+    events("whep", "whepEventsGet", "Listen to the events", description)
 }
 
-fn listen_to_all() -> OperationBuilder {
-    let description = "The same without a POST before, for a bare EventSource.";
-    events("whepEventsGetAll", "Listen to every event", description)
+fn listen_to_all(protocol: &str) -> OperationBuilder {
+    let description =
+        "Without a POST before, for a bare EventSource: first how things are, then what changes.";
+    let id = format!("{protocol}EventsGetAll");
+    events(protocol, &id, "Listen to every event", description)
 }
 
-fn events(id: &str, summary: &str, description: &str) -> OperationBuilder {
+fn events(protocol: &str, id: &str, summary: &str, description: &str) -> OperationBuilder {
     let told = "event: active\ndata: {}\n\nevent: viewercount\ndata: {\"viewercount\":23}\n\n";
-    let operation = operation("whep", id, summary, description, Access::Token).response(
+    let operation = operation(protocol, id, summary, description, Access::Token).response(
         "200",
         answer("Events, until the session ends.").content("text/event-stream", content(told)),
     );

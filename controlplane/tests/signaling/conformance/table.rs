@@ -87,6 +87,10 @@ plane send every request of this table and write it; errors are problems of the 
 the name given here). `{whip}` and `{whep}` are session URLs, `{offer}` is one that waits for the answer to the node's
 own offer, `{etag}` is the publisher's ETag, `{viewer}` the viewer's token.
 
+Held by other tests of the control plane: bodies beyond 256 KiB and SDP beyond 64 KiB are 413 (`tests/limits`); a drain is 503
+`draining` and a lost media process 503 `media-down`, both with `Retry-After`; event streams themselves (`tests/signaling`).
+Not built: 307 to another node, and the selection of layers.
+
 | section | when | request | answer |
 | --- | --- | --- | --- |
 ";
@@ -197,6 +201,6 @@ pub(super) const ROWS: &[Row] = &[
     Row { section: "WHEP 4.9.1", when: "no such stream", request: "GET {whep}/sse/x", who: Who::Viewer, status: 404, ..ROW },
     Row { section: "WHEP 4.9.1", when: "another person's session", request: "POST {whep}/sse", who: Who::Other, status: 403, problem: Some("not-allowed"), ..ROW },
     Row { section: "WHEP 4.9.1", when: "no token", request: "GET {whep}/sse", status: 401, problem: Some("unauthenticated"), ..ROW },
-    Row { section: "WHEP 4.9.1", when: "WHIP has no events", request: "GET {whip}/sse", who: Who::Teacher, status: 404, ..ROW },
+    Row { section: "WHEP 4.9.1", when: "WHIP makes no streams of events", request: "POST {whip}/sse", who: Who::Teacher, status: 405, ..ROW },
     Row { section: "WHEP 4.9.1", when: "a preflight, without a token", request: "OPTIONS {whep}/sse", headers: &[PREFLIGHT], status: 204, answer: &[("accept-post", Is("application/json"))], ..ROW },
 ];
