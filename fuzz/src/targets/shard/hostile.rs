@@ -391,10 +391,10 @@ fn feedback(class: &mut Class, input: &mut Input<'_>) {
     }
 }
 
-/// Orders about the hostile room.
 /// How a peer may answer: the last is no answer.
 const SETUPS: [Setup; 3] = [Setup::Active, Setup::Passive, Setup::ActPass];
 
+/// Orders about the hostile room.
 fn order(class: &mut Class, input: &mut Input<'_>) {
     let who = hostile(input);
     let session = who.session();
