@@ -1,16 +1,18 @@
 //! One connection of the link: reads orders, writes what waits for it.
 
+use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use dataplane_api::event::Superseded;
 use dataplane_api::ids::{OrderId, ShardIndex};
 use dataplane_api::reply::Refusal;
 use dataplane_api::snapshot::Part;
 use dataplane_api::wire::{FRAME_BYTES_MAX, Frame, FrameError};
 use dataplane_api::{Command, Event};
 use tokio::sync::{Notify, Semaphore, mpsc};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_seqpacket::UnixSeqpacket;
 
 use super::outgoing::{Outgoing, Queued, Waiting};
@@ -21,7 +23,7 @@ use crate::route::refused;
 /// answers. Two shards' worth.
 const ORDERS_UNANSWERED_MAX: usize = 1_024;
 
-/// How long a superseded control plane has to read that it is.
+/// How long whoever is closed has to read its last frames, unless it was superseded.
 const CLOSING_GRACE: Duration = Duration::from_secs(1);
 
 /// What a connection tells the server.
@@ -80,8 +82,11 @@ impl Connection {
         self.shared.ready.notify_one();
     }
 
-    /// Queues an event, or what stands for it.
+    /// Queues an event, or what stands for it. Whoever was superseded hears of nothing any more.
     pub(super) fn push_event(&self, shard: ShardIndex, counter: u64, event: Event) -> Queued {
+        if self.shared.closing.load(Ordering::Acquire) {
+            return Queued::Covered;
+        }
         let queued = self
             .shared
             .with_outgoing(|outgoing| outgoing.push_event(shard, counter, event));
@@ -92,6 +97,17 @@ impl Connection {
     /// How much waits to be written.
     pub(super) fn waiting(&self) -> Waiting {
         self.shared.with_outgoing(|outgoing| outgoing.waiting())
+    }
+
+    /// Says that a newer control plane has the link, and closes the connection once that is written, however
+    /// long it takes: one that hangs now would take a link that is merely lost back when it wakes.
+    pub(super) fn supersede(&self) {
+        if self.shared.closing.load(Ordering::Acquire) {
+            return;
+        }
+        self.push_event(ShardIndex(0), 0, Event::Superseded(Superseded {}));
+        self.shared.closing.store(true, Ordering::Release);
+        self.shared.ready.notify_one();
     }
 
     /// Closes the connection once what waits is written, or after a second.
@@ -111,9 +127,9 @@ impl Shared {
 async fn run(shared: Arc<Shared>, socket: UnixSeqpacket, inbox: mpsc::Sender<Incoming>) {
     tokio::select! {
         () = read(&shared, &socket, &inbox) => {}
-        () = write(&shared, &socket) => {}
+        () = async { write(&shared, &socket).await; take_leave(&socket).await } => {}
         () = async { shared.close.notified().await; sleep(CLOSING_GRACE).await } => {
-            tracing::warn!("a superseded control plane does not read: closed");
+            tracing::warn!("a link connection does not read its last frames: closed");
         }
     }
     drop(socket);
@@ -197,6 +213,21 @@ async fn write(shared: &Shared, socket: &UnixSeqpacket) {
         if answers_an_order(&frame) {
             shared.orders.add_permits(1);
         }
+    }
+}
+
+/// Nothing more is said, and the peer gets the time to read it all. What it still orders is read away: an order
+/// that nobody read when the socket is closed would turn its last frames into an error.
+async fn take_leave(socket: &UnixSeqpacket) {
+    if socket.shutdown(Shutdown::Write).is_err() {
+        return;
+    }
+    let mut order = [0; 1];
+    let peer_leaves = async {
+        while matches!(socket.recv(&mut order).await, Ok(info) if info.bytes_read() > 0) {}
+    };
+    if timeout(CLOSING_GRACE, peer_leaves).await.is_err() {
+        tracing::debug!("a link connection is not closed by its other end");
     }
 }
 

@@ -5,7 +5,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dataplane_api::event::{Draining, Hello, ShardInfo, Superseded};
+use dataplane_api::event::{Draining, Hello, ShardInfo};
 use dataplane_api::ids::ShardIndex;
 use dataplane_api::reply::Unsupported;
 use dataplane_api::wire::Frame;
@@ -73,6 +73,8 @@ pub struct Server {
     connections: BTreeMap<ConnectionId, Connection>,
     /// The newest connection that gave an order or stayed.
     current: Option<ConnectionId>,
+    /// The last one that was `current`, which may be gone: no older one has a say.
+    newest: Option<ConnectionId>,
     /// The newest connection that has done neither yet, and when it has stayed.
     candidate: Option<(ConnectionId, Instant)>,
     next_connection: u64,
@@ -115,6 +117,7 @@ impl Server {
             to_inbox,
             connections: BTreeMap::new(),
             current: None,
+            newest: None,
             candidate: None,
             // Zero is the node itself, see ConnectionId::NODE.
             next_connection: 1,
@@ -221,9 +224,10 @@ impl Server {
 
     fn on_incoming(&mut self, incoming: Incoming) {
         match incoming {
-            // A superseded control plane gives no orders any more, not even those it had under way.
+            // A superseded control plane gives no orders any more, not even those it had under way, and not even
+            // when its successor is gone by now.
             Incoming::Order(connection, ..) | Incoming::Unknown(connection, ..)
-                if self.current > Some(connection) => {}
+                if self.newest > Some(connection) => {}
             Incoming::Order(connection, order, command) => {
                 self.take_over(connection);
                 self.on_order(Ticket { connection, order }, *command);
@@ -257,23 +261,23 @@ impl Server {
         }
     }
 
-    /// A connection newer than the control plane becomes it. The older one is told and closed; what it
-    /// ordered before is carried out.
+    /// A connection newer than the control plane becomes it. All older ones are told and closed, also one that
+    /// was about to give its first order; what was ordered before is carried out.
     fn take_over(&mut self, connection: ConnectionId) {
         if self.current == Some(connection) {
             return;
         }
         self.candidate
             .take_if(|(candidate, _)| *candidate <= connection);
+        self.newest = Some(connection);
         if let Some(older) = self.current.replace(connection) {
             tracing::warn!("a newer control plane took the link over");
             self.node.on_disconnected(older);
-            if let Some(older) = self.connections.get(&older) {
-                older.push_event(ShardIndex(0), 0, Event::Superseded(Superseded {}));
-                older.close();
-            }
         } else {
             tracing::info!("the control plane has the link");
+        }
+        for (_, older) in self.connections.range(..connection) {
+            older.supersede();
         }
         self.lifetime.on_linked();
         self.surroundings.status.set_link_up(true);

@@ -1,5 +1,7 @@
 //! A control plane that hangs: it has the link and does not read.
 
+use std::time::Duration;
+
 use dataplane::debug::{Answer, Subject};
 use dataplane::mesh::Report;
 use dataplane_api::command::{Ping, Snapshot};
@@ -15,6 +17,9 @@ use crate::rig::{Client, PATIENCE, Rig, closed, pong, rig};
 
 /// Two state events a session of 2,000 may wait for one control plane.
 const EVENTS_WAITING_MAX: u64 = 4_096;
+
+/// More than a connection that is closed otherwise has for its last frames.
+const HANGS: Duration = Duration::from_secs(60);
 
 /// What `/debug/link` says; the question is answered by the thread that writes the link, behind what was reported
 /// before it.
@@ -149,4 +154,46 @@ async fn what_a_ring_lost_is_told_as_a_resync() {
     }
     // What still waited to be written is in the snapshot too.
     assert!(events < 4_096, "{events}");
+}
+
+/// It hangs with its socket full while another takes over. When it wakes it must not take the link for lost and
+/// connect again: that would take it from its successor. And what it had ordered before is not carried out, even
+/// when the successor is gone by then.
+#[tokio::test]
+async fn a_hung_control_plane_that_was_superseded_knows_when_it_wakes() {
+    let rig = rig().await;
+    let (hung, _) = Client::connect(&rig).await;
+    hung.ping(1).await;
+    let mut counter = 0;
+    // One or two may wait for the writer's turn, this many for a socket with room.
+    while link(&rig).await["connections"][0]["waiting_events"].as_u64() < Some(32) {
+        counter += 1;
+        rig.shard.report(Report::Event(counter, closed(counter)));
+        rig.shard.ring();
+    }
+    let (successor, _) = Client::connect(&rig).await;
+    successor.ping(1).await;
+    tokio::time::pause();
+    tokio::time::advance(HANGS).await;
+    tokio::time::resume();
+    successor.ping(2).await;
+    drop(successor);
+    while rig.status.link_up() {
+        tokio::task::yield_now().await;
+    }
+    // More than are read of one connection before it has read answers.
+    for order in 2..1_150 {
+        hung.order(order, Command::Ping(Ping {})).await;
+    }
+    let mut told = Vec::new();
+    while let Some(frame) = hung.try_read().await {
+        told.push(frame);
+    }
+    let last = told.pop().expect("a frame");
+    assert!(
+        matches!(last, Frame::Event(_, _, Event::Superseded(_))),
+        "{last:?}"
+    );
+    assert!(!told.contains(&pong(2)), "a superseded one gives no orders");
+    assert!(!rig.status.link_up());
 }

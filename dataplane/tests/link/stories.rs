@@ -137,6 +137,22 @@ async fn a_newer_control_plane_takes_over_and_the_older_is_told() {
     assert!(rig.status.link_up());
 }
 
+/// The older one connected and was about to give its first order.
+#[tokio::test]
+async fn of_two_that_start_at_once_the_newer_has_the_link_and_the_older_is_told() {
+    let rig = rig().await;
+    let (older, _) = Client::connect(&rig).await;
+    let (newer, _) = Client::connect(&rig).await;
+    newer.ping(1).await;
+    let farewell = older.read().await;
+    assert!(
+        matches!(farewell, Frame::Event(_, _, Event::Superseded(_))),
+        "{farewell:?}"
+    );
+    assert_eq!(older.try_read().await, None);
+    newer.ping(2).await;
+}
+
 #[tokio::test]
 async fn a_control_plane_that_only_listens_takes_over_by_staying() {
     let rig = rig().await;
