@@ -12,7 +12,7 @@ use dataplane_api::snapshot::Part;
 use dataplane_api::wire::{FRAME_BYTES_MAX, Frame, FrameError};
 use dataplane_api::{Command, Event};
 use tokio::sync::{Notify, Semaphore, mpsc};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_seqpacket::UnixSeqpacket;
 
 use super::outgoing::{Outgoing, Queued, Waiting};
@@ -99,7 +99,7 @@ impl Connection {
         self.shared.with_outgoing(|outgoing| outgoing.waiting())
     }
 
-    /// Says that a newer control plane has the link, and closes the connection once that is written, however
+    /// Says that a newer control plane has the link, and closes the connection once the peer has, however
     /// long it takes: one that hangs now would take a link that is merely lost back when it wakes.
     pub(super) fn supersede(&self) {
         if self.shared.closing.load(Ordering::Acquire) {
@@ -216,19 +216,15 @@ async fn write(shared: &Shared, socket: &UnixSeqpacket) {
     }
 }
 
-/// Nothing more is said, and the peer gets the time to read it all. What it still orders is read away: an order
-/// that nobody read when the socket is closed would turn its last frames into an error.
+/// Nothing more is said, and the peer gets the time to read it all: until it leaves, or the clock of
+/// [`Connection::close`] runs out. What it still orders is read away: an order that nobody read when the socket is
+/// closed, or one that it gives afterwards, would be an error to it before it has read its last frames.
 async fn take_leave(socket: &UnixSeqpacket) {
     if socket.shutdown(Shutdown::Write).is_err() {
         return;
     }
     let mut order = [0; 1];
-    let peer_leaves = async {
-        while matches!(socket.recv(&mut order).await, Ok(info) if info.bytes_read() > 0) {}
-    };
-    if timeout(CLOSING_GRACE, peer_leaves).await.is_err() {
-        tracing::debug!("a link connection is not closed by its other end");
-    }
+    while matches!(socket.recv(&mut order).await, Ok(info) if info.bytes_read() > 0) {}
 }
 
 /// Whether an order is answered once this frame is written.

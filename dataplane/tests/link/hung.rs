@@ -197,3 +197,25 @@ async fn a_hung_control_plane_that_was_superseded_knows_when_it_wakes() {
     assert!(!told.contains(&pong(2)), "a superseded one gives no orders");
     assert!(!rig.status.link_up());
 }
+
+/// Its socket has room, so it is told at once, and wakes with an order to give before it reads that.
+#[tokio::test]
+async fn a_hung_control_plane_that_wakes_with_an_order_reads_that_it_was_superseded() {
+    let rig = rig().await;
+    let (hung, _) = Client::connect(&rig).await;
+    hung.ping(1).await;
+    let (successor, _) = Client::connect(&rig).await;
+    successor.ping(1).await;
+    tokio::time::pause();
+    tokio::time::advance(HANGS).await;
+    tokio::time::resume();
+    successor.ping(2).await;
+    hung.order(2, Command::Ping(Ping {})).await;
+    let said = hung.read().await;
+    assert!(
+        matches!(said, Frame::Event(_, _, Event::Superseded(_))),
+        "{said:?}"
+    );
+    assert_eq!(hung.try_read().await, None);
+    successor.ping(3).await;
+}
