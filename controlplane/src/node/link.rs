@@ -1,6 +1,8 @@
 //! One connection after another to the data plane: the hello, the reader, the writer, who waits for what.
 
 use std::collections::HashMap;
+use std::future::pending;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -282,8 +284,11 @@ async fn write(
             }
         };
         lock(waiting).insert(outgoing.order, outgoing.waiter);
-        if let Err(error) = socket.send(&bytes).await {
-            return Ended::Lost(error.to_string());
+        match socket.send(&bytes).await {
+            Ok(_) => {}
+            // The other end is closed. What it said before may be why: the reader comes to its end.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return pending().await,
+            Err(error) => return Ended::Lost(error.to_string()),
         }
     }
     Ended::Unwanted

@@ -392,6 +392,9 @@ impl Registry {
                 }
                 Output::Close(session) => self.0.node.tell(Command::Close(Close { session })),
                 Output::Left(left) => {
+                    let _span = tracing::info_span!("session", session = left.session.0).entered();
+                    let reconnect = left.reconnect.map(Reconnect::as_str);
+                    tracing::info!(reconnect, "left");
                     rooms.of_session.remove(&left.session);
                     rooms.audience.left(left.session, left.reconnect);
                     for track in left.tracks {

@@ -202,9 +202,11 @@ fn orders() -> impl Iterator<Item = (&'static str, Command)> {
             session,
             remote: remote(setup, fingerprint),
             tag,
-            codecs: narrowed
-                .then(|| vec![(slot, vec![payload_type(CodecId::VP8, false)])])
-                .unwrap_or_default(),
+            codecs: if narrowed {
+                vec![(slot, vec![payload_type(CodecId::VP8, false)])]
+            } else {
+                Vec::new()
+            },
             extensions: narrowed.then(|| extensions(false)),
         })
     };
