@@ -16,7 +16,7 @@ use super::signaling::{
 };
 use crate::auth::bearer::claims_of_session;
 use crate::rooms::tag::SessionTag;
-use crate::rooms::{Connection, Kind, StreamPath, new_etag};
+use crate::rooms::{Connection, Kind, Restart, StreamPath, new_etag};
 use crate::sdp::{Acceptance, Fragment};
 use crate::state::AppState;
 
@@ -109,7 +109,8 @@ async fn restart(
         pwd: fragment.pwd,
         tag: Some(SessionTag::new(room, &next).encode()),
     });
-    let admitted = admitted(state.node.order(order).await)?;
+    let (number, pending) = state.registry.restart(order);
+    let admitted = admitted(pending.await)?;
     let answer = next
         .ice
         .fragment(&admitted.ufrag, &admitted.pwd, &admitted.candidates);
@@ -117,9 +118,12 @@ async fn restart(
         (header::ETAG, quoted(&next.etag)),
         (header::CONTENT_TYPE, HeaderValue::from_static(SDP_FRAGMENT)),
     ];
-    state
-        .registry
-        .restarted(next.session, next.remote_ufrag, next.etag);
+    state.registry.restarted(Restart {
+        session: next.session,
+        number,
+        ufrag: next.remote_ufrag,
+        etag: next.etag,
+    });
     Ok((StatusCode::OK, headers, answer).into_response())
 }
 

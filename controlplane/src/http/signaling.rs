@@ -260,6 +260,7 @@ pub(super) fn connection(
         role: claims.role,
         counted: !rights.hidden && !rights.recorder,
         etag: new_etag(),
+        restart: 0,
         remote_ufrag: remote_ufrag.to_owned(),
         ice,
         tracks_planned: 0,

@@ -48,6 +48,8 @@ pub struct Connection {
     pub counted: bool,
     /// Names its ICE session; changes with each restart.
     pub etag: String,
+    /// The number of its newest ICE restart, 0 before the first.
+    pub restart: u64,
     /// The peer's ufrag of that ICE session; empty while the node's own offer has no answer.
     pub remote_ufrag: String,
     /// What the answer to a restart repeats.

@@ -15,7 +15,7 @@ pub use admission::Admission;
 pub use connection::{Connection, Kind};
 pub use news::{News, Reconnect, TrackNews};
 pub use registry::Registry;
-pub use room::{Input, Left, Limits, Output, Refusal, Room};
+pub use room::{Input, Left, Limits, Output, Refusal, Restart, Room};
 pub use stream::{Stream, Track};
 
 use std::fmt;

@@ -28,7 +28,7 @@ use resync::Asked;
 use super::admission::Admission;
 use super::connection::{Connection, Kind};
 use super::news::{News, Reconnect};
-use super::room::{Input, Limits, Output, Refusal, Room};
+use super::room::{Input, Limits, Output, Refusal, Restart, Room};
 use super::stream::{Formats, Stream};
 use super::{ResourceId, StreamPath};
 use crate::http::health::Health;
@@ -71,6 +71,8 @@ struct Rooms {
     of_session: HashMap<SessionId, String>,
     of_track: HashMap<TrackId, String>,
     asked: Option<Asked>,
+    /// ICE restarts that were ordered.
+    restarts: u64,
     /// Since when there is no link.
     down_since: Option<Instant>,
     audience: Audience,
@@ -245,10 +247,18 @@ impl Registry {
         Ok(true)
     }
 
-    /// Remembers a done ICE restart.
-    pub fn restarted(&self, session: SessionId, ufrag: String, etag: String) {
+    /// Orders an ICE restart. Of two at once the data plane keeps the later one, and so does the room: by
+    /// the number that comes with the answer to be awaited.
+    pub fn restart(&self, order: Command) -> (u64, Pending) {
         let mut rooms = self.rooms();
-        self.on_session(&mut rooms, session, Input::Restarted(session, ufrag, etag));
+        rooms.restarts += 1;
+        (rooms.restarts, self.0.node.submit(order))
+    }
+
+    /// Remembers a done ICE restart.
+    pub fn restarted(&self, restart: Restart) {
+        let mut rooms = self.rooms();
+        self.on_session(&mut rooms, restart.session, Input::Restarted(restart));
     }
 
     /// What the viewer behind a session may know of its stream, from now on; the sender goes with the

@@ -38,8 +38,8 @@ pub enum Input {
     Layers(TrackId, Vec<LayerState>),
     /// The node's offer was answered: the remote ufrag, and the slots that the peer takes.
     Accepted(SessionId, String, Vec<SlotId>),
-    /// An ICE restart was done: new remote ufrag, new ETag.
-    Restarted(SessionId, String, String),
+    /// An ICE restart was done.
+    Restarted(Restart),
     /// The data plane is another process: nothing of the old one lives.
     AllGone,
     /// A session of an earlier control plane, found in the data plane. Older sessions first.
@@ -72,6 +72,19 @@ pub struct Left {
     pub tracks: Vec<TrackId>,
     /// Its client should come again, and why.
     pub reconnect: Option<Reconnect>,
+}
+
+/// A done ICE restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restart {
+    /// Whose.
+    pub session: SessionId,
+    /// Its place among all restarts that were ordered: answers may be read in another order.
+    pub number: u64,
+    /// The peer's new ufrag.
+    pub ufrag: String,
+    /// The new ETag.
+    pub etag: String,
 }
 
 /// Bounds of every room.
@@ -150,9 +163,11 @@ impl Room {
                     connection.slots.retain(|(slot, _)| slots.contains(slot));
                 }
             }
-            Input::Restarted(session, ufrag, etag) => {
-                if let Some(connection) = self.connections.get_mut(&session) {
-                    (connection.remote_ufrag, connection.etag) = (ufrag, etag);
+            Input::Restarted(restart) => {
+                let connection = self.connections.get_mut(&restart.session);
+                if let Some(connection) = connection.filter(|of| of.restart < restart.number) {
+                    connection.restart = restart.number;
+                    (connection.remote_ufrag, connection.etag) = (restart.ufrag, restart.etag);
                 }
             }
             Input::AllGone => {

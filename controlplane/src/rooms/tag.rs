@@ -135,6 +135,7 @@ impl SessionTag {
             role: self.role,
             counted: self.counted,
             etag: self.etag,
+            restart: 0,
             remote_ufrag: self.ufrag,
             ice: self.ice,
             tracks_planned: self.tracks,

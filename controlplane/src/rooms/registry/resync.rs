@@ -45,20 +45,24 @@ impl Registry {
     async fn compare(self) {
         loop {
             self.0.metrics.resynced();
-            let (complete, again) = match self.0.node.snapshot().await {
-                Ok(parts) => (true, self.reconcile(parts)),
-                Err(error) => {
-                    tracing::warn!(%error, "no snapshot of the data plane");
-                    let up = self.0.node.is_up();
-                    if up {
-                        sleep(SNAPSHOT_PAUSE).await;
-                    }
-                    (false, up)
+            let answer = self.0.node.snapshot().await;
+            if let Err(error) = &answer {
+                tracing::warn!(%error, "no snapshot of the data plane");
+                if self.0.node.is_up() {
+                    sleep(SNAPSHOT_PAUSE).await;
                 }
-            };
+            }
+            // In one piece: a question that is asked between would be taken for this one.
             let mut rooms = self.rooms();
+            let Some(asked) = rooms.asked.take() else {
+                return;
+            };
+            let complete = answer.is_ok();
             // While the link is down nothing can be asked: its return asks again, or has done so.
-            let again = again || rooms.asked.as_ref().is_some_and(|asked| asked.again);
+            let again = asked.again || !complete && self.0.node.is_up();
+            if let Ok(parts) = answer {
+                self.reconcile(&mut rooms, asked, parts);
+            }
             rooms.asked = again.then(|| rooms.question());
             if !again {
                 if complete {
@@ -70,12 +74,8 @@ impl Registry {
         }
     }
 
-    /// Returns whether something was lost since the snapshot was asked for.
-    fn reconcile(&self, parts: Vec<Part>) -> bool {
-        let mut rooms = self.rooms();
-        let Some(asked) = rooms.asked.take() else {
-            return false;
-        };
+    /// Makes the rooms what the answer says, as far as it can speak of them.
+    fn reconcile(&self, rooms: &mut Rooms, asked: Asked, parts: Vec<Part>) {
         let mut held = Resync {
             sessions: HashMap::new(),
             tracks: HashMap::new(),
@@ -89,7 +89,7 @@ impl Registry {
                 Part::ShardEnd(_) | Part::End(_) => {}
             }
         }
-        self.adopt(&mut rooms, &sessions, &tracks, &asked.closed);
+        self.adopt(rooms, &sessions, &tracks, &asked.closed);
         // What is in the answer lives, also when it was not known when it was asked for.
         held.admitted.extend(sessions.keys());
         for (session, part) in sessions {
@@ -105,9 +105,8 @@ impl Registry {
         let held = Arc::new(held);
         let names: Vec<String> = rooms.by_name.keys().cloned().collect();
         for name in names {
-            self.apply(&mut rooms, &name, Input::Resync(Arc::clone(&held)));
+            self.apply(rooms, &name, Input::Resync(Arc::clone(&held)));
         }
-        asked.again
     }
 }
 

@@ -64,6 +64,7 @@ fn connection(session: u64, kind: Kind, stream: &str, sub: &str) -> Connection {
         role: Role::Viewer,
         counted: true,
         etag: "e1".to_owned(),
+        restart: 0,
         remote_ufrag: "ufrag".to_owned(),
         ice,
         tracks_planned: if kind == Kind::Whip { 2 } else { 0 },
@@ -446,11 +447,15 @@ fn a_full_room_takes_nobody_new_but_second_windows() {
 fn an_ice_restart_changes_what_the_next_one_is_compared_with() {
     let mut story = story();
     story.live(1, "teacher");
-    story.apply(Input::Restarted(
-        SessionId(1),
-        "second".to_owned(),
-        "e2".to_owned(),
-    ));
+    // The answer to the later one was read first.
+    for (number, ufrag, etag) in [(8, "second", "e2"), (7, "first", "e1")] {
+        story.apply(Input::Restarted(Restart {
+            session: SessionId(1),
+            number,
+            ufrag: ufrag.to_owned(),
+            etag: etag.to_owned(),
+        }));
+    }
     let connection = story.room.connection(&ResourceId::presented("r1")).unwrap();
     assert_eq!(
         (connection.remote_ufrag.as_str(), connection.etag.as_str()),
