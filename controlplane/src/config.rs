@@ -113,7 +113,7 @@ pub struct Config {
     pub lenient_patch: bool,
     /// Most participants of a room; `None`: no limit.
     pub max_participants: Option<u32>,
-    /// A stream without a packet for this long is closed.
+    /// A publisher without a packet for this long is closed; 0: never.
     pub stream_timeout_s: u64,
     /// A room that is empty for this long ends its run.
     pub room_idle_s: u64,

@@ -34,6 +34,8 @@ enum What {
     /// One session: whose it is, and its media as its shard sees it
     Session {
         /// Its handle (`inspect room` shows it), its URL, or the last segment of that
+        // One segment in 64 begins with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         session: String,
     },
     /// One shard

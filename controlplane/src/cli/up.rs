@@ -27,7 +27,7 @@ pub(super) fn run(flags: &Flags, json: bool) -> anyhow::Result<()> {
         print(&if json {
             serde_json::to_string(&node.ready)?
         } else {
-            describe(&node.ready)
+            describe(&node.ready, &program())
         })?;
         node.keep(orders).await;
         Ok(())
@@ -70,7 +70,14 @@ fn pass_signals(
     })
 }
 
-fn describe(ready: &Ready) -> String {
+/// This program as it was called: what is printed can be typed.
+fn program() -> String {
+    std::env::args()
+        .next()
+        .unwrap_or_else(|| "lectern".to_owned())
+}
+
+fn describe(ready: &Ready, program: &str) -> String {
     let media: Vec<String> = ready.media.iter().map(ToString::to_string).collect();
     format!(
         "\nLectern {version} is ready. Open in a browser:\n\n  \
@@ -80,7 +87,7 @@ fn describe(ready: &Ready) -> String {
            Health   http://{ops}/readyz  http://{media_ops}/readyz\n  \
            Data     {data_dir}\n\n\
          The links are valid for {hours} hours. A token for another person or room:\n  \
-           lectern token --data-dir {data_dir} --room ROOM --role ROLE\n\
+           {program} token --data-dir {data_dir} --room ROOM --role ROLE\n\
          Ctrl-C stops the node; SIGTERM lets the running classes end first.\n",
         version = ready.version,
         publish = ready.links.publish,
@@ -116,7 +123,7 @@ mod tests {
                 watch: "http://127.0.0.1:8080/watch/live#token=b".to_owned(),
             },
         };
-        let text = describe(&ready);
+        let text = describe(&ready, "target/release/lectern");
         for expected in [
             "Lectern 1.2.3 is ready.",
             "Publish  http://127.0.0.1:8080/publish/live#token=a\n",
@@ -124,7 +131,7 @@ mod tests {
             "UDP 192.0.2.7:40000\n",
             "valid for 6 hours",
             // Without it the token would be of other keys, wherever the node was not started.
-            "lectern token --data-dir /srv/lectern --room ROOM --role ROLE\n",
+            "  target/release/lectern token --data-dir /srv/lectern --room ROOM --role ROLE\n",
         ] {
             assert!(text.contains(expected), "{expected}: {text}");
         }

@@ -84,7 +84,7 @@ pub const KEYS: [Key; 26] = [
     key("default_room", "ROOM", "live", "Room of a token request that names none"),
     key("whip.lenient_patch", "BOOL", "false", "Take a PATCH of a session without If-Match, which older WHIP and WHEP clients send"),
     key("max_participants", "N", "0", "Most participants of a room; 0 is no limit"),
-    key("stream_timeout_s", "SECONDS", "3600", "A stream without a packet for this long is closed"),
+    key("stream_timeout_s", "SECONDS", "3600", "A publisher without a packet for this long is closed; 0: never"),
     key("room_idle_s", "SECONDS", "300", "A room that is empty for this long ends its run"),
     key("orphan_grace_s", "SECONDS", "21600", "The data plane without a control plane for this long drains"),
     key("drain_deadline_s", "SECONDS", "3600", "A drain ends after this long even with people left"),
