@@ -1,22 +1,25 @@
 //! Orders of the control plane. Each is idempotent: what already is so is answered as the first time.
 
+mod refusal;
+
 use dataplane_api::Command;
 use dataplane_api::Reply;
 use dataplane_api::command::{
     Accept, Admit, Publish, RestartIce, SetPolicy, Setup, Slot as SlotSpec, Source, Subscribe,
-    TAG_BYTES_MAX, Unsubscribe,
+    Unsubscribe,
 };
 use dataplane_api::event::CloseReason;
 use dataplane_api::ids::{SessionId, SlotId};
-use dataplane_api::media::{Extensions, PayloadType};
+use dataplane_api::media::PayloadType;
 use dataplane_api::reply::{Admitted, Done, Inspected, Pong, Refusal, Refused};
 use rand::RngExt;
 
-use crate::forward::Slot;
-use crate::limits::{
-    ENCODINGS_PER_TRACK_MAX, HALF_OPEN_PER_SHARD_MAX, MID_BYTES_MAX, SLOTS_PER_SESSION_MAX,
-    TRACKS_PER_SESSION_MAX,
+use refusal::{
+    check_admit, check_credentials, check_extensions, check_publish, check_tag, invalid, unknown,
 };
+
+use crate::forward::Slot;
+use crate::limits::{HALF_OPEN_PER_SHARD_MAX, TRACKS_PER_SESSION_MAX};
 use crate::publish::{Subscriber, Track};
 use crate::session::Session;
 use crate::shard::Shard;
@@ -298,6 +301,7 @@ impl Shard {
         } = order;
         check_credentials(&remote.ufrag, &remote.pwd)?;
         check_tag(tag.as_deref().unwrap_or_default())?;
+        check_extensions(&extensions.unwrap_or_default())?;
         let session = self
             .sessions
             .get_mut(key)
@@ -350,113 +354,8 @@ impl Shard {
     }
 }
 
-fn check_admit(admit: &Admit) -> Result<(), Refused> {
-    if let Some(remote) = &admit.remote {
-        check_credentials(&remote.ufrag, &remote.pwd)?;
-    }
-    check_tag(&admit.tag)?;
-    if admit.slots.len() > SLOTS_PER_SESSION_MAX {
-        return Err(invalid(format!(
-            "{} slots, at most {SLOTS_PER_SESSION_MAX}",
-            admit.slots.len()
-        )));
-    }
-    if extension_ids(&admit.extensions).contains(&Some(0)) {
-        return Err(invalid("extension id 0 is padding (RFC 8285 section 4.2)"));
-    }
-    for (n, slot) in admit.slots.iter().enumerate() {
-        check_mid(&slot.mid)?;
-        if slot.rtx_ssrc == Some(slot.ssrc) {
-            return Err(invalid(format!("slot {} repeats its SSRC", slot.slot)));
-        }
-        let has = |ssrc| [Some(slot.ssrc), slot.rtx_ssrc].contains(&Some(ssrc));
-        let twice = |other: &SlotSpec| {
-            other.slot == slot.slot || has(other.ssrc) || other.rtx_ssrc.is_some_and(has)
-        };
-        if admit.slots.iter().skip(n + 1).any(twice) {
-            return Err(invalid(format!(
-                "slot {} or its SSRC stands twice",
-                slot.slot
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// Those that are written into packets.
-fn extension_ids(extensions: &Extensions) -> [Option<u8>; 7] {
-    [
-        extensions.mid,
-        extensions.transport_cc,
-        extensions.audio_level,
-        extensions.video_orientation,
-        extensions.dependency_descriptor,
-        extensions.abs_capture_time,
-        extensions.playout_delay,
-    ]
-}
-
-fn check_publish(publish: &Publish) -> Result<(), Refused> {
-    check_mid(&publish.mid)?;
-    check_tag(&publish.tag)?;
-    if publish.codecs.is_empty() {
-        return Err(invalid("a track without a codec"));
-    }
-    if !(1..=ENCODINGS_PER_TRACK_MAX).contains(&publish.encodings.len()) {
-        return Err(invalid(format!(
-            "{} encodings, a track has 1 to {ENCODINGS_PER_TRACK_MAX}",
-            publish.encodings.len()
-        )));
-    }
-    Ok(())
-}
-
-/// RFC 8445 section 5.3: a ufrag has 4 to 256 characters, a password 22 to 256.
-fn check_credentials(ufrag: &str, pwd: &str) -> Result<(), Refused> {
-    if (4..=256).contains(&ufrag.len()) && (22..=256).contains(&pwd.len()) {
-        return Ok(());
-    }
-    Err(invalid(
-        "ICE credentials: a ufrag has 4 to 256 characters, a password 22 to 256",
-    ))
-}
-
-fn check_tag(tag: &[u8]) -> Result<(), Refused> {
-    if tag.len() <= TAG_BYTES_MAX {
-        return Ok(());
-    }
-    Err(invalid(format!(
-        "the tag has {} bytes, at most {TAG_BYTES_MAX}",
-        tag.len()
-    )))
-}
-
-fn check_mid(mid: &str) -> Result<(), Refused> {
-    if (1..=MID_BYTES_MAX).contains(&mid.len()) {
-        return Ok(());
-    }
-    Err(invalid(format!(
-        "a mid has 1 to {MID_BYTES_MAX} bytes, this one {}",
-        mid.len()
-    )))
-}
-
 fn done() -> Reply {
     Reply::Done(Done {})
-}
-
-fn unknown(detail: impl Into<String>) -> Refused {
-    Refused {
-        reason: Refusal::Unknown,
-        detail: detail.into(),
-    }
-}
-
-fn invalid(detail: impl Into<String>) -> Refused {
-    Refused {
-        reason: Refusal::Invalid,
-        detail: detail.into(),
-    }
 }
 
 #[cfg(test)]
@@ -491,7 +390,7 @@ mod tests {
                 },
                 setup: Setup::Active,
             }),
-            extensions: Extensions::default(),
+            extensions: dataplane_api::media::Extensions::default(),
             slots: slots.collect(),
             policy: SessionPolicy::default(),
         }

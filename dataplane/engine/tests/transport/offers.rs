@@ -1,7 +1,8 @@
 //! The node offers and the peer answers: nothing is heard before the answer, everything after it.
 
-use dataplane_api::command::{Command, RemoteTransport, RestartIce, Setup, TAG_BYTES_MAX};
+use dataplane_api::command::{Accept, Command, RemoteTransport, RestartIce, Setup, TAG_BYTES_MAX};
 use dataplane_api::event::CloseReason;
+use dataplane_api::media::Extensions;
 use dataplane_api::reply::{Refusal, Reply};
 use dataplane_api::snapshot::Part;
 use dataplane_engine::limits::{HALF_OPEN_PER_SHARD_MAX, ICE_TIMEOUT_US};
@@ -91,6 +92,18 @@ fn an_answer_counts_once_and_leaves_no_choice_open() {
     let remote = answer(&world, peer, Setup::Active);
     let open = answer(&world, peer, Setup::ActPass);
     let refused = accept(&mut world, peer, open);
+    assert!(is_refused(&refused, Refusal::Invalid), "{refused:?}");
+    let padding = Accept {
+        session: world.peers[peer].session,
+        remote: remote.clone(),
+        tag: None,
+        codecs: Vec::new(),
+        extensions: Some(Extensions {
+            mid: Some(0),
+            ..Extensions::default()
+        }),
+    };
+    let refused = world.node.order(world.now, Command::Accept(padding));
     assert!(is_refused(&refused, Refusal::Invalid), "{refused:?}");
     for _ in 0..2 {
         let reply = accept(&mut world, peer, remote.clone());
